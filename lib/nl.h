@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * nl.h - rtnetlink: build messages, send them in one go, read answers.
+ *
+ * Ours because the plugin is static and Debian has no static libmnl; the
+ * daemon uses the same code.  A batch holds several requests that the kernel
+ * executes in order; nl_batch_run() sends it in one system call and reads one
+ * acknowledgement for each.  See rtnetlink(7), linux/rtnetlink.h.
+ */
+#pragma once
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+
+#define NL_BATCH_BYTES 16384
+#define NL_BATCH_MAX   32
+
+struct nl {
+	int fd; /* NETLINK_ROUTE, CLOEXEC, extended acknowledgements on */
+	uint32_t seq;
+};
+
+/* A socket in the caller's network namespace. */
+int nl_open(struct nl *nl, struct err *err);
+/* A socket in the namespace that @netns_fd names; the caller stays where it is. */
+int nl_open_in(int netns_fd, struct nl *nl, struct err *err);
+void nl_close(struct nl *nl);
+
+struct nl_batch {
+	struct nl *nl;
+	size_t used; /* bytes of buf */
+	int n;
+	struct {
+		const char *what; /* for the error sentence: "route 10.0.0.5" */
+		int ignore;       /* errno that counts as success, or 0 */
+	} item[NL_BATCH_MAX];
+	char buf[NL_BATCH_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+};
+
+void nl_batch_begin(struct nl_batch *batch, struct nl *nl);
+/* Start a request: @what must live until the run; @ignore as in item. */
+struct nlmsghdr *nl_put(struct nl_batch *batch, const char *what, int ignore,
+                        uint16_t type, uint16_t flags, const void *body,
+                        size_t body_len);
+void nl_attr(struct nl_batch *batch, uint16_t type, const void *data,
+             size_t len);
+void nl_attr_u8(struct nl_batch *batch, uint16_t type, uint8_t value);
+void nl_attr_u32(struct nl_batch *batch, uint16_t type, uint32_t value);
+void nl_attr_str(struct nl_batch *batch, uint16_t type, const char *text);
+/* Nested attributes: begin returns an offset for the matching end. */
+size_t nl_nest(struct nl_batch *batch, uint16_t type);
+void nl_nest_end(struct nl_batch *batch, size_t nest);
+
+/**
+ * nl_batch_run - send the batch, wait for every acknowledgement.
+ *
+ * Return: 0, or the first error as -errno, @err saying "WHAT: reason" with the
+ * kernel's extended message when it gave one.  Later requests of the batch are
+ * executed all the same (the kernel does not stop), their errors are dropped.
+ */
+int nl_batch_run(struct nl_batch *batch, struct err *err);
+
+/**
+ * nl_dump - one dump request; @each is called for every answer.
+ *
+ * Restarted when the kernel says that it was interrupted (NLM_F_DUMP_INTR);
+ * @each must therefore tolerate repeats (@restart is called first).
+ * @each returns 0 to go on, anything else ends the dump and is returned.
+ */
+int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
+            int (*each)(const struct nlmsghdr *msg, void *user),
+            void (*restart)(void *user), void *user, struct err *err);
+
+/* The attribute @type among those behind a body of @body_len, or NULL. */
+const struct rtattr *nl_find(const struct nlmsghdr *msg, size_t body_len,
+                             uint16_t type);
