@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/* arena.c - blocks in a list, each filled from its start. */
+#include "lib/arena.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BLOCK_BYTES ((size_t)32 * 1024)
+#define ALIGN       ((size_t)16)
+
+struct block {
+	struct block *next;
+	size_t size, used; /* of data */
+	char data[] __attribute__((aligned(16)));
+};
+
+struct arena {
+	struct block *blocks; /* the one being filled first */
+	size_t cap, taken;
+};
+
+struct arena *arena_new(size_t cap_bytes)
+{
+	struct arena *arena = calloc(1, sizeof(*arena));
+
+	if (arena)
+		arena->cap = cap_bytes;
+	return arena;
+}
+
+void arena_free(struct arena *arena)
+{
+	if (!arena)
+		return;
+	for (struct block *b = arena->blocks, *next; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	free(arena);
+}
+
+static struct block *block_add(struct arena *arena, size_t bytes)
+{
+	size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+	struct block *b;
+
+	if (arena->cap && size > arena->cap - arena->taken)
+		return NULL;
+	b = malloc(sizeof(*b) + size);
+	if (!b)
+		return NULL;
+	b->size = size;
+	b->used = 0;
+	b->next = arena->blocks;
+	arena->blocks = b;
+	arena->taken += size;
+	return b;
+}
+
+void *arena_alloc(struct arena *arena, size_t bytes)
+{
+	struct block *b = arena->blocks;
+	char *p;
+
+	if (bytes > SIZE_MAX / 2)
+		return NULL;
+	bytes = (bytes + ALIGN - 1) & ~(ALIGN - 1);
+	if (!b || b->size - b->used < bytes)
+		b = block_add(arena, bytes);
+	if (!b)
+		return NULL;
+	p = b->data + b->used;
+	b->used += bytes;
+	return memset(p, 0, bytes);
+}
+
+void *arena_array(struct arena *arena, size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	return arena_alloc(arena, bytes ? bytes : 1);
+}
+
+char *arena_strdup(struct arena *arena, const char *text)
+{
+	size_t n = strlen(text) + 1;
+	char *p = arena_alloc(arena, n);
+
+	return p ? memcpy(p, text, n) : NULL;
+}
+
+char *arena_printf(struct arena *arena, const char *fmt, ...)
+{
+	va_list ap;
+	char *p;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return NULL;
+	p = arena_alloc(arena, (size_t)n + 1);
+	if (!p)
+		return NULL;
+	va_start(ap, fmt);
+	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	return p;
+}
+
+size_t arena_bytes(const struct arena *arena)
+{
+	return arena->taken;
+}
