@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.h - what stiled was told: flags, then --config FILE, then defaults. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/log.h"
+#include "policy/policy.h"
+
+#define CONFIG_DEVICES_MAX 16
+
+enum attach_mode { ATTACH_AUTO, ATTACH_TCX, ATTACH_CLSACT };
+enum toggle { TOGGLE_AUTO, TOGGLE_ON, TOGGLE_OFF };
+
+struct config {
+	char source_dir[256]; /* --source dir:PATH; empty with kube */
+	bool source_kube;
+	char node_name[254];
+	struct prefix pod_cidr[FAMILY__COUNT];
+	bool has_pod_cidr[FAMILY__COUNT];
+	char device[CONFIG_DEVICES_MAX][16]; /* none: found by default route */
+	int n_devices;
+	bool masquerade;
+	bool audit; /* --policy audit */
+	enum toggle big_tcp;
+	enum attach_mode attach;
+	char run_dir[256], state_dir[256], bpffs[256], cgroup[256];
+	bool log_json;
+	enum log_level log_level;
+	bool dry_run;
+};
+
+/**
+ * config_parse - read argv, and the YAML file that --config names.
+ *
+ * Every flag of the design's section 5 is known; those whose feature is not
+ * built yet are refused with a sentence unless they hold their default.
+ *
+ * Return: 0; 1 when --help or --version was printed; -EINVAL with a sentence
+ * naming the flag or key.
+ */
+int config_parse(int argc, char **argv, struct config *ret, struct err *err);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* daemon.h - everything that stiled consists of, for its operations. */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/dp.h"
+#include "daemon/endpoint.h"
+#include "daemon/flowlog.h"
+#include "daemon/ipam.h"
+#include "daemon/loop.h"
+#include "daemon/node.h"
+#include "daemon/reconcile.h"
+#include "daemon/server.h"
+#include "daemon/store.h"
+
+struct daemon {
+	struct config config;
+	struct loop *loop;
+	struct store store;
+	struct endpoints endpoints;
+	struct ipam ipam[FAMILY__COUNT];
+	struct node node;
+	struct dp *dp;
+	struct reconcile *reconcile;
+	struct flowlog *flowlog;
+	struct server *server;
+	struct loop_timer reap; /* deletes links of closing endpoints (D13) */
+};
+
+/* Tables of operations, each ended by a NULL name. */
+extern const struct server_op cni_ops[];    /* ops_cni.c */
+extern const struct server_op show_ops[];   /* ops_show.c: status, lists */
+extern const struct server_op flow_ops[];   /* ops_flow.c: flows, conntrack */
+extern const struct server_op policy_ops[]; /* ops_policy.c: get, why, verify */

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dp.h - the datapath in the kernel: its maps, its programs, its pins.
+ *
+ * Pins live in <bpffs>/v<ABI_VERSION>: one file a map, named as in bpf/maps.h,
+ * "hooks" the program array, "stub_*" the stubs that devices carry, "link_*"
+ * the tcx links of uplinks.  dp_open() adopts what is pinned and compares its
+ * layout itself; what is missing it makes.  It then loads this build's
+ * programs on those maps and puts them into the hooks array: packets see the
+ * old programs until the very update, and the new ones from then on.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/abi.h"
+#include "lib/err.h"
+#include "lib/util.h"
+
+struct dp;
+
+/* A pinned map whose layout differs: -EEXIST, naming map and difference. */
+int dp_open(const struct dp_config *config, const char *bpffs, struct dp **ret,
+            struct err *err);
+void dp_close(struct dp *dp); /* what is pinned stays */
+DEFINE_CLEANUP(struct dp *, dp_close)
+
+bool dp_adopted(const struct dp *dp); /* maps were there before us */
+const char *dp_pin_dir(const struct dp *dp);
+
+/* Map file descriptors by their names in bpf/maps.h, for accessors, dumps and
+ * tests; borrowed; -ENOENT. */
+int dp_map_fd(const struct dp *dp, const char *name);
+int dp_prog_fd(const struct dp *dp, const char *name);
+
+/* ---- typed accessors: 0 or -errno ------------------------------------- */
+int dp_endpoint_put(struct dp *dp, uint16_t number, const struct endpoint *ep);
+int dp_endpoint_get(struct dp *dp, uint16_t number, struct endpoint *ret);
+int dp_addr_put(struct dp *dp, const struct addr *addr,
+                const struct addr_info *info);
+int dp_addr_remove(struct dp *dp, const struct addr *addr);
+int dp_prefix_put(struct dp *dp, const struct prefix_key *key,
+                  const struct prefix_info *info);
+int dp_prefix_remove(struct dp *dp, const struct prefix_key *key);
+int dp_uplink_put(struct dp *dp, uint32_t ifindex, const struct uplink *uplink);
+int dp_uplink_remove(struct dp *dp, uint32_t ifindex);
+/* Sums over all CPUs. */
+int dp_drop_count(struct dp *dp, enum drop why, enum hook hook, uint64_t *ret);
+int dp_counter(struct dp *dp, enum counter which, uint64_t *ret);
+
+/* The mapped epochs array: writable memory shared with the kernel. */
+struct epochs *dp_epochs(struct dp *dp);
+/* Raise an endpoint's epoch (0: the node's), atomically. */
+void dp_epoch_raise(struct dp *dp, uint16_t endpoint);
+/* Wait until every program that ran before the call has ended (RCU). */
+int dp_grace(struct dp *dp);
+
+/* ---- policy slots ------------------------------------------------------ */
+
+/**
+ * dp_slot_fill - fill a fresh slot; nothing points at it yet.
+ *
+ * Entries go in by batches; a table that does not fit a small map gets one of
+ * its own size (one wait for RCU).
+ * Return: the slot's number; -ENOSPC, -E2BIG, -errno with a sentence.
+ */
+struct table; /* policy/policy.h */
+int dp_slot_fill(struct dp *dp, const struct table *table, struct err *err);
+/* Nothing points at it any more: it is refreshed by dp_slots_tend(). */
+void dp_slot_retire(struct dp *dp, uint32_t slot);
+/* Give retired slots fresh maps and keep small ones ahead of need, in one
+ * batch of outer updates (waits for RCU once).  Returns how many were made. */
+int dp_slots_tend(struct dp *dp, struct err *err);
+/* Slots in use at adoption: the content of a slot, for comparing. */
+int dp_slot_hash(struct dp *dp, uint32_t slot, uint64_t *ret);

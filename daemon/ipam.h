@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ipam.h - addresses of this node's pods, from one CIDR a family.
+ *
+ * Round robin through the range, so that a freed address rests as long as
+ * possible, and at least IPAM_QUARANTINE_NS when others are free.  The network
+ * and broadcast addresses and the first host address are never given out.
+ * State is derived: at start the endpoints' addresses are taken again.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "policy/policy.h"
+
+#define IPAM_QUARANTINE_NS (30ull * 1000000000)
+#define IPAM_RANGE_MAX     65536u /* addresses used of a larger CIDR */
+
+struct ipam {
+	struct prefix cidr;
+	uint32_t size, next, used; /* of the range */
+	uint64_t *freed_ns;        /* by index: 0 never used, 1 in use, else when freed */
+	bool enabled;
+};
+
+int ipam_open(struct ipam *ipam, const struct prefix *cidr, struct err *err);
+void ipam_close(struct ipam *ipam);
+/* -ENOSPC with a sentence when every address is in use or quarantined. */
+int ipam_alloc(struct ipam *ipam, uint64_t now_ns, struct addr *ret,
+               struct err *err);
+/* -ERANGE outside the CIDR, -EEXIST when it is in use already. */
+int ipam_take(struct ipam *ipam, const struct addr *addr);
+void ipam_free(struct ipam *ipam, const struct addr *addr, uint64_t now_ns);
