@@ -27,14 +27,22 @@ struct nl {
 
 /* A socket in the caller's network namespace. */
 int nl_open(struct nl *nl, struct err *err);
-/* A socket in the namespace that @netns_fd names; the caller stays where it is. */
+/*
+ * A socket in the namespace that @netns_fd names; the caller stays where it is.
+ * -ENOTRECOVERABLE: it could not go back, and must exit.
+ */
 int nl_open_in(int netns_fd, struct nl *nl, struct err *err);
 void nl_close(struct nl *nl);
+
+/* The number of the device @name in the socket's namespace; -ENODEV: none. */
+int nl_ifindex(const struct nl *nl, const char *name);
 
 struct nl_batch {
 	struct nl *nl;
 	size_t used; /* bytes of buf */
+	size_t last; /* where in buf the request being built begins */
 	int n;
+	bool full; /* something did not fit: the run sends nothing */
 	struct {
 		const char *what; /* for the error sentence: "route 10.0.0.5" */
 		int ignore;       /* errno that counts as success, or 0 */
@@ -43,7 +51,10 @@ struct nl_batch {
 };
 
 void nl_batch_begin(struct nl_batch *batch, struct nl *nl);
-/* Start a request: @what must live until the run; @ignore as in item. */
+/*
+ * Start a request: @what must live until the run; @ignore as in item.
+ * NULL when the batch is full; what follows is then ignored, the run refused.
+ */
 struct nlmsghdr *nl_put(struct nl_batch *batch, const char *what, int ignore,
                         uint16_t type, uint16_t flags, const void *body,
                         size_t body_len);
@@ -62,6 +73,7 @@ void nl_nest_end(struct nl_batch *batch, size_t nest);
  * Return: 0, or the first error as -errno, @err saying "WHAT: reason" with the
  * kernel's extended message when it gave one.  Later requests of the batch are
  * executed all the same (the kernel does not stop), their errors are dropped.
+ * -EMSGSIZE, nothing sent: more than a batch holds.  The batch is empty again.
  */
 int nl_batch_run(struct nl_batch *batch, struct err *err);
 
@@ -71,6 +83,7 @@ int nl_batch_run(struct nl_batch *batch, struct err *err);
  * Restarted when the kernel says that it was interrupted (NLM_F_DUMP_INTR);
  * @each must therefore tolerate repeats (@restart is called first).
  * @each returns 0 to go on, anything else ends the dump and is returned.
+ * @restart may be NULL.  -EINTR when the answer changed under every try.
  */
 int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
             int (*each)(const struct nlmsghdr *msg, void *user),
