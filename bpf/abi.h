@@ -254,7 +254,7 @@ struct flow_way {
 	__u16 endpoint; /* the sender, when it is a pod here */
 	__u8 to;        /* enum where */
 	__u8 zero;
-	__u32 seen;     /* last packet, FLOW_TICK units of boot time */
+	__u32 seen;     /* last packet, FLOW_TICK units, monotonic */
 };
 _Static_assert(sizeof(struct flow_way) == 24, "flow_way layout");
 
@@ -274,7 +274,8 @@ enum flow_flags {
 	FLOW_MAIN = 1 << 8,      /* stands in the main table */
 	FLOW_XLATE_IN = 1 << 9,  /* translated; this entry is the pod's side */
 	FLOW_XLATE_OUT = 1 << 10, /* translated; this entry is the far side */
-	FLOW_CHARGED = 1 << 11   /* counts in its owner's share */
+	FLOW_CHARGED = 1 << 11,  /* counts in its owner's share */
+	FLOW_SWEPT = 1 << 12     /* dead, and seen so by a pass of the sweeper */
 };
 
 /*
@@ -286,7 +287,7 @@ struct flow {
 	__u32 tag;    /* of the key, see flow_tag() */
 	__u32 epoch;  /* sum of the epochs it was decided in */
 	__u32 flags;  /* enum flow_flags */
-	__u32 opened; /* FLOW_TICK units of boot time */
+	__u32 opened; /* FLOW_TICK units, monotonic */
 	struct flow_way way[2];
 	struct flow_count count[2];
 	struct flow_tuple other; /* translated: the opener's tuple over there */
@@ -296,7 +297,7 @@ struct flow {
 };
 _Static_assert(sizeof(struct flow) == 168, "flow layout: 256 with the element");
 
-#define FLOW_TICK_SHIFT 27 /* boot time in ns >> 27: units of 134 ms */
+#define FLOW_TICK_SHIFT 27 /* CLOCK_MONOTONIC_COARSE ns >> 27: 134 ms */
 #define FLOW_TICKS(seconds) ((__u32)((seconds) * 1000000000ull >> FLOW_TICK_SHIFT))
 
 /* The main table is cut into shards, swept one at a time. */

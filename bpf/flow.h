@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * flow.h - the flow table: one lookup for an established packet (design D3).
+ *
+ * Entries are never deleted here, only marked dead; sweep.h deletes.  What is
+ * written in place is counters, last-seen and flags; all else by whole updates.
+ */
+#pragma once
+
+#include "event.h"
+#include "maps.h"
+#include "pkt.h"
+#include "policy.h"
+
+/* Where new entries are put together: too large for the stack. */
+struct scratch {
+	struct flow flow;
+	struct flow far; /* the far side of a translated one */
+	__u8 bytes[256];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+static __always_inline struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
+
+static __always_inline __u32 flow_now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> FLOW_TICK_SHIFT;
+}
+
+/* Is the source the larger end, so that the key has them swapped? */
+static __always_inline bool tuple_swapped(const struct flow_tuple *t)
+{
+	if (t->saddr.half[1] != t->daddr.half[1])
+		return t->saddr.half[1] > t->daddr.half[1];
+	if (t->saddr.half[0] != t->daddr.half[0])
+		return t->saddr.half[0] > t->daddr.half[0];
+	return t->sport > t->dport;
+}
+
+static __always_inline void tuple_reverse(const struct flow_tuple *t,
+                                          struct flow_tuple *to)
+{
+	to->saddr = t->daddr;
+	to->daddr = t->saddr;
+	to->sport = t->dport;
+	to->dport = t->sport;
+	to->proto = t->proto;
+	__builtin_memset(to->zero, 0, sizeof(to->zero));
+}
+
+/* Fill @key for both directions of @t; true when it is the reverse of @t. */
+static __always_inline bool flow_key_make(const struct flow_tuple *t,
+                                          struct flow_key *key)
+{
+	bool swapped = tuple_swapped(t);
+
+	if (swapped)
+		tuple_reverse(t, &key->ends);
+	else
+		key->ends = *t;
+	return swapped;
+}
+
+/* 32 bits of the key: independent products, so the multiplier pipelines. */
+static __always_inline __u32 flow_tag(const struct flow_key *key)
+{
+	const __u64 *w = (const void *)key;
+	__u64 h = w[0] * 0x9e3779b97f4a7c15ull + w[1] * 0xc2b2ae3d27d4eb4full +
+	          w[2] * 0x165667b19e3779f9ull + w[3] * 0xd6e8feb86659fd93ull +
+	          w[4] * 0xff51afd7ed558ccdull;
+
+	return (h >> 32) ^ (h >> 61);
+}
+
+static __always_inline void *flow_shard(__u32 tag)
+{
+	__u32 shard = tag % FLOW_SHARDS;
+
+	return bpf_map_lookup_elem(&flows, &shard);
+}
+
+/* The live entry of the main table, or NULL. */
+static __always_inline struct flow *flow_main(const struct flow_key *key,
+                                              __u32 tag)
+{
+	void *shard = flow_shard(tag);
+	struct flow *f = shard ? bpf_map_lookup_elem(shard, key) : NULL;
+
+	return f && !(f->flags & FLOW_DEAD) ? f : NULL;
+}
+
+/* The live entry of the half-open table, or NULL. */
+static __always_inline struct flow *flow_young(const struct flow_key *key)
+{
+	struct flow *f = bpf_map_lookup_elem(&flows_new, key);
+
+	if (!f || f->flags & FLOW_DEAD)
+		return NULL;
+	if (flow_now() - f->way[0].seen > FLOW_TICKS(FLOW_TIMEOUT_NEW) &&
+	    flow_now() - f->way[1].seen > FLOW_TICKS(FLOW_TIMEOUT_NEW))
+		return NULL;
+	return f;
+}
+
+static __always_inline struct flow *flow_find(const struct flow_key *key,
+                                              __u32 tag)
+{
+	struct flow *f = flow_main(key, tag);
+
+	return f ? f : flow_young(key);
+}
+
+static __always_inline void flow_set(struct flow *f, __u32 flags)
+{
+	if ((f->flags & flags) != flags)
+		__sync_fetch_and_or(&f->flags, flags);
+}
+
+static __always_inline bool flow_closing(__u32 flags)
+{
+	return flags & FLOW_RST ||
+	       (flags & (FLOW_FIN0 | FLOW_FIN1)) == (FLOW_FIN0 | FLOW_FIN1);
+}
+
+static __always_inline __u32 *held_of(__u16 endpoint)
+{
+	__u32 key = endpoint;
+
+	return bpf_map_lookup_elem(&held, &key);
+}
+
+/*
+ * flow_move - copy a half-open entry to the main table (design D4).
+ *
+ * Stays where it is when the table or its owner's share is full.  The young
+ * entry is only marked, whoever still holds it reads a whole flow.
+ * Return: 1 when it now stands in the main table.
+ */
+__noinline int flow_move(const struct flow_key *key, __u32 tag)
+{
+	struct scratch *s = scratch_get();
+	struct flow *young, *dead;
+	__u32 *n;
+	void *shard;
+
+	if (!key || !s)
+		return 0;
+	young = flow_young(key);
+	shard = flow_shard(tag);
+	if (!young || !shard)
+		return 0;
+	s->far = *young;
+	if (s->far.tag != tag)
+		return 0;
+	n = held_of(s->far.owner);
+	if (!n)
+		return 0;
+	if (*n >= config.share) {
+		count(COUNTER_FLOW_DEGRADED);
+		return 0;
+	}
+	s->far.flags |= FLOW_MAIN | FLOW_CHARGED;
+	dead = bpf_map_lookup_elem(shard, key);
+	if (dead) {
+		__u32 flags = dead->flags;
+
+		if (!(flags & FLOW_DEAD))
+			return 1; /* another CPU moved it */
+		if (flags & FLOW_CHARGED) {
+			__u32 *m = held_of(dead->owner);
+
+			if (m)
+				__sync_fetch_and_add(m, -1);
+		}
+	}
+	if (bpf_map_update_elem(shard, key, &s->far,
+	                        dead ? BPF_ANY : BPF_NOEXIST)) {
+		count(COUNTER_FLOW_DEGRADED);
+		return 0;
+	}
+	__sync_fetch_and_add(n, 1);
+	flow_set(young, FLOW_DEAD);
+	count(COUNTER_FLOW_MOVED);
+	return 1;
+}
+
+/*
+ * flow_insert - put a new flow into the half-open table.
+ *
+ * Return: 0; 1 when another CPU was first, its entry stands; DROP_FLOW_TABLE.
+ */
+static __always_inline int flow_insert(const struct flow_key *key,
+                                       const struct flow *f)
+{
+	long r = bpf_map_update_elem(&flows_new, key, f, BPF_NOEXIST);
+
+	if (r == -17 /* EEXIST */) {
+		if (flow_young(key))
+			return 1;
+		r = bpf_map_update_elem(&flows_new, key, f, BPF_ANY);
+	}
+	return r ? DROP_FLOW_TABLE : 0;
+}
+
+/* Tell of a flow's first packet. */
+static __always_inline void flow_tell(const struct pkt *pkt, __u32 ifindex,
+                                      const struct judgement *j,
+                                      const struct flow *f)
+{
+	struct event *ev;
+
+	count(COUNTER_FLOW_OPENED);
+	ev = event_new();
+	if (!ev)
+		return;
+	event_fill(ev, pkt, ifindex, j);
+	ev->type = EVENT_FLOW;
+	ev->flags = f->flags;
+	event_send(ev);
+}
+
+/* The opener's tuple on the pods' side of an entry found as @t, way @d. */
+static __always_inline void flow_opener(const struct flow *f,
+                                        const struct flow_tuple *t, int d,
+                                        struct flow_tuple *to)
+{
+	if (f->flags & FLOW_XLATE_OUT)
+		*to = f->other;
+	else if (d)
+		tuple_reverse(t, to);
+	else
+		*to = *t;
+}
+
+/*
+ * flow_rejudge - a stale flow is judged anew from its opener's side.
+ *
+ * @t: the packet's tuple.  Writes the entry anew, or marks it dead.
+ * Return: DROP_NONE, or why it was cut; @j is filled.
+ */
+__noinline int flow_rejudge(const struct flow_key *key, __u32 tag,
+                            const struct flow_tuple *t, struct judgement *j)
+{
+	struct scratch *s = scratch_get();
+	struct flow_tuple opener;
+	struct flow *f;
+	void *shard;
+	bool main_table;
+	int d, why;
+
+	if (!key || !t || !j || !s)
+		return DROP_FLOW_TABLE;
+	f = flow_find(key, tag);
+	if (!f)
+		return DROP_FLOW_TABLE;
+	s->flow = *f;
+	if (s->flow.tag != tag)
+		return DROP_FLOW_TABLE;
+	count(COUNTER_FLOW_STALE);
+	d = tuple_swapped(t) != !!(s->flow.flags & FLOW_REVERSED);
+	flow_opener(&s->flow, t, d, &opener);
+	why = judge(&opener, j);
+	if (why) {
+		flow_set(f, FLOW_DEAD);
+		count(COUNTER_FLOW_CUT);
+		return why;
+	}
+	/* Somebody else's address now: the flow was another pod's. */
+	if (j->endpoint[0] != s->flow.way[0].endpoint ||
+	    (!(s->flow.flags & (FLOW_XLATE_OUT | FLOW_XLATE_IN)) &&
+	     j->endpoint[1] != s->flow.way[1].endpoint)) {
+		flow_set(f, FLOW_DEAD);
+		return DROP_ENDPOINT_CLOSED;
+	}
+	s->flow.epoch = j->epoch;
+	s->flow.rule[0] = j->rule[0];
+	s->flow.rule[1] = j->rule[1];
+	main_table = s->flow.flags & FLOW_MAIN;
+	if (!main_table)
+		return bpf_map_update_elem(&flows_new, key, &s->flow, BPF_EXIST)
+		               ? DROP_FLOW_TABLE
+		               : DROP_NONE;
+	shard = flow_shard(tag);
+	if (!shard)
+		return DROP_FLOW_TABLE;
+	return bpf_map_update_elem(shard, key, &s->flow, BPF_EXIST)
+	               ? DROP_FLOW_TABLE
+	               : DROP_NONE;
+}
