@@ -287,14 +287,15 @@ struct dump {
 	bool interrupted; /* what it said does not fit together */
 };
 
-static int dump_request(struct nl *nl, uint16_t type, const void *body,
-                        size_t body_len, struct err *err)
+/* A request on its own, not through a batch; @flags say what it wants back. */
+static int request_send(struct nl *nl, uint16_t type, uint16_t flags,
+                        const void *body, size_t body_len, struct err *err)
 {
 	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	struct nlmsghdr head = {
 		.nlmsg_len = (uint32_t)NLMSG_LENGTH(body_len),
 		.nlmsg_type = type,
-		.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		.nlmsg_flags = NLM_F_REQUEST | flags,
 		.nlmsg_seq = ++nl->seq,
 	};
 	struct iovec iov[] = {
@@ -326,7 +327,7 @@ static int dump_answer(struct dump *dump, const struct nlmsghdr *msg,
 		dump->done = true;
 		if (msg->nlmsg_len >= NLMSG_LENGTH(sizeof(code)))
 			memcpy(&code, NLMSG_DATA(msg), sizeof(code));
-		return code < 0 ? err_set(err, code, "netlink dump: %s",
+		return code < 0 ? err_set(err, code, "netlink request: %s",
 		                          strerror(-code))
 		                : 0;
 	}
@@ -362,7 +363,7 @@ int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
 {
 	for (int i = 0; i < DUMP_RESTARTS; i++) {
 		struct dump dump = {.each = each, .user = user};
-		int r = dump_request(nl, type, body, body_len, err);
+		int r = request_send(nl, type, NLM_F_DUMP, body, body_len, err);
 
 		dump.seq = nl->seq;
 		if (!r)
@@ -378,15 +379,61 @@ int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
 	               DUMP_RESTARTS);
 }
 
-const struct rtattr *nl_find(const struct nlmsghdr *msg, size_t body_len,
-                             uint16_t type)
+int nl_get(struct nl *nl, uint16_t type, const void *body, size_t body_len,
+           int (*each)(const struct nlmsghdr *msg, void *user), void *user,
+           struct err *err)
 {
-	const size_t skip = NLMSG_SPACE(body_len);
-	const struct rtattr *attr = (const void *)((const char *)msg + skip);
-	int left = (int)msg->nlmsg_len - (int)skip;
+	struct dump dump = {.each = each, .user = user};
+	int r = request_send(nl, type, NLM_F_ACK, body, body_len, err);
 
+	dump.seq = nl->seq;
+	if (!r)
+		r = dump_read(nl, &dump, err);
+	return r ? r : dump.result;
+}
+
+static const struct rtattr *attr_find(const struct rtattr *attr, int left,
+                                      uint16_t type)
+{
 	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left))
 		if ((attr->rta_type & NLA_TYPE_MASK) == type)
 			return attr;
 	return NULL;
+}
+
+const struct rtattr *nl_find(const struct nlmsghdr *msg, size_t body_len,
+                             uint16_t type)
+{
+	const size_t skip = NLMSG_SPACE(body_len);
+
+	return attr_find((const void *)((const char *)msg + skip),
+	                 (int)msg->nlmsg_len - (int)skip, type);
+}
+
+const struct rtattr *nl_find_in(const struct rtattr *nest, uint16_t type)
+{
+	if (!nest)
+		return NULL;
+	return attr_find(RTA_DATA(nest), (int)RTA_PAYLOAD(nest), type);
+}
+
+uint32_t nl_u32(const struct rtattr *attr, uint32_t otherwise)
+{
+	uint32_t value = otherwise;
+
+	if (attr && RTA_PAYLOAD(attr) >= sizeof(value))
+		memcpy(&value, RTA_DATA(attr), sizeof(value));
+	return value;
+}
+
+bool nl_text(const struct rtattr *attr, char *buf, size_t size)
+{
+	const size_t len =
+		attr ? strnlen(RTA_DATA(attr), RTA_PAYLOAD(attr)) : size;
+
+	if (len >= size)
+		return false;
+	memcpy(buf, RTA_DATA(attr), len);
+	buf[len] = '\0';
+	return true;
 }

@@ -89,6 +89,20 @@ int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
             int (*each)(const struct nlmsghdr *msg, void *user),
             void (*restart)(void *user), void *user, struct err *err);
 
+/*
+ * nl_get - one request that is answered (RTM_GETLINK, …), without a dump;
+ * @each as above.  -ENODEV, -ENOENT, … as the kernel says.
+ */
+int nl_get(struct nl *nl, uint16_t type, const void *body, size_t body_len,
+           int (*each)(const struct nlmsghdr *msg, void *user), void *user,
+           struct err *err);
+
 /* The attribute @type among those behind a body of @body_len, or NULL. */
 const struct rtattr *nl_find(const struct nlmsghdr *msg, size_t body_len,
                              uint16_t type);
+/* The same inside @nest; NULL when that is NULL. */
+const struct rtattr *nl_find_in(const struct rtattr *nest, uint16_t type);
+/* An attribute's value; @otherwise when it is NULL or too short. */
+uint32_t nl_u32(const struct rtattr *attr, uint32_t otherwise);
+/* Its text; false, @buf untouched, when it is NULL or does not fit. */
+bool nl_text(const struct rtattr *attr, char *buf, size_t size);
