@@ -12,7 +12,8 @@
  *
  * cni.add   {container_id, ifname, netns, host_ifname, ifindex, mac,
  *            pod_namespace?, pod_name?, ips?: ["10.0.0.5/24", …] (delegated or
- *            from prevResult)}
+ *            from prevResult), mtu? (of the configuration: not above it),
+ *            network (name of the CNI network)}
  *        -> {ips: ["10.0.0.5"], mtu, gso_max, gateway: {v4, v6}, gw_mac,
  *            pins: "/sys/fs/bpf/stile/v1", endpoint: N}
  *           Answered when address, policy and endpoint are in the kernel; the
@@ -20,9 +21,13 @@
  *           pins/stub_to_pod), configures both sides and sets them up.
  * cni.del   {container_id, ifname, host_ifname} -> {}
  *           Closes the endpoint, frees the address, takes over the deletion of
- *           the link.  Unknown attachments are a success.
+ *           the link, by its ifindex: the plugin takes it down and renames it
+ *           meanwhile ("stld…", so that the name is free).  A link whose name
+ *           is not WIRE_LINK_PREFIX… was made by an earlier plugin of a chain
+ *           and is that one's to delete.  Unknown attachments are a success.
  * cni.check {container_id, ifname, host_ifname, ips, mac} -> {} or error
- * cni.gc    {valid: [{container_id, ifname}, …]} -> {}
+ * cni.gc    {network, valid: [{container_id, ifname}, …]} -> {}
+ *           As cni.del for every other attachment of that network.
  * cni.status{} -> {} or error 50
  */
 #pragma once
@@ -59,6 +64,13 @@ json_t *wire_error(int code, const char *msg);
 /* Non-zero code and the sentence when @reply is an error; else 0. */
 int wire_is_error(const json_t *reply, const char **ret_msg);
 
-/* Name of the host side of an attachment's veth: "stl" + 12 hex digits. */
+/*
+ * Name of the host side of an attachment's veth: "stl" + 12 hex digits.  With
+ * it goes an IPv6 rule of priority WIRE_RULE_PRIORITY (iif NAME unreachable),
+ * for pods that have an IPv6 address: the host's stack forwards nothing for
+ * them.  Rules outlive devices: who deletes the link deletes the rule.
+ */
+#define WIRE_LINK_PREFIX   "stl"
+#define WIRE_RULE_PRIORITY 100
 void wire_host_ifname(const char *container_id, const char *ifname,
                       char ret[16]);
