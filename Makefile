@@ -1,9 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 # One Makefile, read top to bottom.  `make help` lists the targets.
 CLANG   ?= $(or $(shell command -v clang-19),clang)
 CC      := $(CLANG)
 BPFTOOL ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
+FORMAT  ?= $(or $(shell command -v clang-format-19),clang-format)
+TIDY    ?= $(or $(shell command -v clang-tidy-19),clang-tidy)
 O       ?= build
 SAN     ?=                      # make SAN=address,undefined check
+PREFIX  ?= /usr/local
+FUZZ_SECONDS ?= 20              # for each fuzz target
 
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wvla -Werror
@@ -24,6 +29,10 @@ unit_bin   := $(patsubst test/unit/%.c,$O/test/unit/%,$(wildcard test/unit/*_tes
 bpf_bin    := $(patsubst test/bpf/%.c,$O/test/bpf/%,$(wildcard test/bpf/*_test.c))
 tool_bin   := $(patsubst test/net/%.c,$O/test/net/%,$(wildcard test/net/*.c))
 bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(wildcard test/bench/*.c))
+fuzz_bin   := $(patsubst test/fuzz/%.c,$O/test/fuzz/%,$(wildcard test/fuzz/*.c))
+all_c      := $(wildcard */*.c test/*/*.c)
+all_h      := $(wildcard */*.h test/*.h test/*/*.h)
+tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out bpf/%,$(all_c)) bpf/datapath.bpf.c)
 programs   := $O/stiled $O/stile $O/stile-cni
 obj         = $(patsubst %.c,$O/%.o,$(1))
 
@@ -34,15 +43,63 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check test demo bench mutate fuzz fmt tidy install clean help
+.PHONY: all unit unit-bin tests check test demo bench mutate fuzz fuzz-run fmt fmt-check \
+        tidy install uninstall clean help
 
 all: $O/abi.ok $(programs)      ## build everything
+
+# From a bare clone: install what is missing, then look for the tools again.
+ready = $(Q)scripts/deps && $(MAKE) --no-print-directory \
+        $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
+check: unit fmt-check $O/abi.ok ## unit tests, formatting, layers; needs no root
+	$(Q)scripts/check-layers
+	$(Q)scripts/test-run -O $O unit
+
+test:                           ## every test (the privileged ones by sudo)
+	$(ready) tests
+	$(Q)scripts/test-run -O $O
+
+demo:                           ## a node, pods, policies; KEEP=1 leaves it
+	$(ready) all
+	$(Q)O=$O scripts/demo
+
+bench:                          ## the figures, as ratios to peers
+	$(ready) all $(bench_bin)
+	$(Q)O=$O test/bench/run
+
+mutate:                         ## plant bugs; the tests must catch each
+	$(ready) all
+	$(Q)O=$O test/mutate/run
+
+fuzz:                           ## FUZZ_SECONDS of each fuzz target
+	$(ready) O=$O/fuzz SAN=fuzzer-no-link,address,undefined fuzz-run
+
+fmt:                            ## format the C
+	$(Q)$(FORMAT) -i $(all_c) $(all_h)
+
+tidy: $(tidied)                 ## clang-tidy over every file; findings fail
+
+install: all                    ## programs, plugin, unit (DESTDIR, PREFIX)
+	$(Q)DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) O=$O scripts/install
+
+uninstall:                      ## what install brought; first `stile uninstall`
+	$(Q)DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install --remove
 
 clean:                          ## forget everything built
 	$(Q)rm -rf $O
 
 help:                           ## this list
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /  \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /  \1\t/p' $(firstword $(MAKEFILE_LIST))
+
+# Unit tests run with the sanitizers, built apart.
+unit:
+	$(Q)$(MAKE) --no-print-directory O=$O/san SAN=address,undefined unit-bin
+unit-bin: $(unit_bin)
+tests: all unit $(bpf_bin) $(tool_bin)
+
+fmt-check:
+	$(Q)$(FORMAT) --dry-run -Werror $(all_c) $(all_h)
 
 # The datapath: one object, one skeleton.
 $O/datapath.bpf.o: bpf/datapath.bpf.c
@@ -97,5 +154,27 @@ $O/test/net/%: $O/test/net/%.o $(call obj,$(lib_src))
 $O/test/bench/%: $O/test/bench/%.o $(call obj,$(lib_src))
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lpthread -o $@
+
+# Fuzzers want every object built for them: `make fuzz` sets O and SAN.
+$O/test/fuzz/%: $O/test/fuzz/%.o $(call obj,$(lib_src) $(policy_src) $(cni_src) $(daemon_src))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
+
+fuzz-run: $(fuzz_bin)
+	$(Q)set -e; for f in $(fuzz_bin); do n=$$(basename $$f); \
+		mkdir -p $O/corpus/$$n test/fuzz/corpus/$$n; \
+		echo "  FUZZ   $$n"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 \
+			-print_final_stats=1 $O/corpus/$$n test/fuzz/corpus/$$n; \
+	done
+
+# A file is tidied again when its object would be built again.
+$O/%.tidy: %.c $O/%.o .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)$(TIDY) --quiet $< -- $(ALL_CFLAGS) && touch $@
+
+$O/bpf/datapath.bpf.tidy: bpf/datapath.bpf.c $O/datapath.bpf.o .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- $(BPF_CFLAGS) && touch $@
 
 -include $(shell find $O -name '*.d' 2>/dev/null)
