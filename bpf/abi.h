@@ -34,48 +34,51 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 /* ---- verdicts -------------------------------------------------------- */
 
 /* Why a packet was dropped.  Append only: the numbers are an ABI. */
-#define DROP_REASONS(X)                                                         \
-	X(MALFORMED, "a header is truncated or contradicts its length")         \
-	X(ETHERTYPE, "the frame is not IPv4, IPv6 or ARP, or bears a VLAN tag")  \
-	X(SPOOF_ADDRESS, "the source address is not the sender's")              \
-	X(SPOOF_MAC, "the source MAC address is not the sender's")              \
-	X(SPOOF_NEIGHBOUR, "ARP or neighbour discovery speaks for another")     \
-	X(ROUTER_ADVERT, "a pod sent a router advertisement or a redirect")     \
-	X(MARTIAN, "the destination can not be reached from a pod")             \
-	X(SOURCE_ROUTE, "the packet asks to be source routed")                  \
-	X(EXT_HEADERS, "too many, misplaced or unknown extension headers")      \
-	X(FRAGMENT, "the fragment came ahead of its first, or the first is short") \
-	X(POLICY_EGRESS, "the sender is isolated and no rule allows the flow")   \
-	X(POLICY_INGRESS, "the receiver is isolated and no rule allows the flow") \
-	X(POLICY_MISSING, "the pod's policy is not in the kernel")              \
-	X(ENDPOINT_CLOSED, "the pod is being made or removed")                  \
-	X(NO_POD, "no pod has the destination address")                         \
-	X(NO_ROUTE, "the node has no route to the destination")                 \
-	X(NO_MASQUERADE, "the exit has no address to masquerade with")          \
-	X(NAT_PORTS, "no masquerade port is free for the destination")          \
-	X(FLOW_TABLE, "the flow tables refused the entry")                      \
-	X(TTL, "the packet has lived its hops")                                 \
-	X(TOO_BIG, "the packet is larger than its exit's MTU")                  \
-	X(ICMP_NO_FLOW, "the ICMP error quotes no live flow")                   \
-	X(NO_PROGRAM, "the program of this hook is not loaded")                 \
+#define DROP_REASONS(X)                                                        \
+	X(MALFORMED, "a header is truncated or contradicts its length")        \
+	X(ETHERTYPE,                                                           \
+	  "the frame is not IPv4, IPv6 or ARP, or bears a VLAN tag")           \
+	X(SPOOF_ADDRESS, "the source address is not the sender's")             \
+	X(SPOOF_MAC, "the source MAC address is not the sender's")             \
+	X(SPOOF_NEIGHBOUR, "ARP or neighbour discovery speaks for another")    \
+	X(ROUTER_ADVERT, "a pod sent a router advertisement or a redirect")    \
+	X(MARTIAN, "the destination can not be reached from a pod")            \
+	X(SOURCE_ROUTE, "the packet asks to be source routed")                 \
+	X(EXT_HEADERS, "too many, misplaced or unknown extension headers")     \
+	X(FRAGMENT,                                                            \
+	  "the fragment came ahead of its first, or the first is short")       \
+	X(POLICY_EGRESS, "the sender is isolated and no rule allows the flow") \
+	X(POLICY_INGRESS,                                                      \
+	  "the receiver is isolated and no rule allows the flow")              \
+	X(POLICY_MISSING, "the pod's policy is not in the kernel")             \
+	X(ENDPOINT_CLOSED, "the pod is being made or removed")                 \
+	X(NO_POD, "no pod has the destination address")                        \
+	X(NO_ROUTE, "the node has no route to the destination")                \
+	X(NO_MASQUERADE, "the exit has no address to masquerade with")         \
+	X(NAT_PORTS, "no masquerade port is free for the destination")         \
+	X(FLOW_TABLE, "the flow tables refused the entry")                     \
+	X(TTL, "the packet has lived its hops")                                \
+	X(TOO_BIG, "the packet is larger than its exit's MTU")                 \
+	X(ICMP_NO_FLOW, "the ICMP error quotes no live flow")                  \
+	X(NO_PROGRAM, "the program of this hook is not loaded")                \
 	X(REDIRECT, "the kernel refused to forward the packet")
 
 #define DROP_ENUM(name, text) DROP_##name,
 enum drop { DROP_NONE = 0, DROP_REASONS(DROP_ENUM) DROP__COUNT };
 
 /* Things worth counting that are not drops.  Append only. */
-#define COUNTERS(X)                                                           \
-	X(FLOW_OPENED, "flows opened")                                        \
-	X(FLOW_MOVED, "flows moved to the main table")                        \
-	X(FLOW_DEGRADED, "flows kept half-open: table or pod's share full")   \
-	X(FLOW_STALE, "flows judged anew after a change")                     \
-	X(FLOW_CUT, "flows cut by a change of policy")                        \
-	X(FLOW_ENDED, "flows ended and swept")                                \
-	X(EVENT_LOST, "events lost because the ring was full or limited")     \
-	X(AUDIT, "packets that policy would have dropped (audit mode)")       \
-	X(TOO_BIG_SENT, "ICMP too-big messages sent")                         \
-	X(NEIGHBOUR_ANSWERED, "ARP and neighbour solicitations answered")     \
-	X(NAT_RETRY, "masquerade ports tried and found taken")                \
+#define COUNTERS(X)                                                         \
+	X(FLOW_OPENED, "flows opened")                                      \
+	X(FLOW_MOVED, "flows moved to the main table")                      \
+	X(FLOW_DEGRADED, "flows kept half-open: table or pod's share full") \
+	X(FLOW_STALE, "flows judged anew after a change")                   \
+	X(FLOW_CUT, "flows cut by a change of policy")                      \
+	X(FLOW_ENDED, "flows ended and swept")                              \
+	X(EVENT_LOST, "events lost because the ring was full or limited")   \
+	X(AUDIT, "packets that policy would have dropped (audit mode)")     \
+	X(TOO_BIG_SENT, "ICMP too-big messages sent")                       \
+	X(NEIGHBOUR_ANSWERED, "ARP and neighbour solicitations answered")   \
+	X(NAT_RETRY, "masquerade ports tried and found taken")              \
 	X(TAG_MISMATCH, "flow entries recycled under a reader's eyes")
 
 #define COUNTER_ENUM(name, text) COUNTER_##name,
@@ -98,13 +101,13 @@ enum id_class {
 	CLASS_WORLD6 = 6,
 	CLASS__COUNT
 };
-#define ID_CLASS_SHIFT   24
-#define ID_CLASS_MASK    0xff000000u
+#define ID_CLASS_SHIFT    24
+#define ID_CLASS_MASK     0xff000000u
 #define ID(class, serial) ((__u32)(class) << ID_CLASS_SHIFT | (serial))
-#define ID_SERIAL_PLAIN  1u /* "nothing special is known about it" */
-#define ID_SERIAL_HOST   2u /* this node (CLASS_NODE*) */
-#define ID_SERIAL_INIT   3u /* a pod without labels yet, or of no namespace */
-#define ID_SERIAL_FIRST  16u /* lowest serial given out by computation */
+#define ID_SERIAL_PLAIN   1u  /* "nothing special is known about it" */
+#define ID_SERIAL_HOST    2u  /* this node (CLASS_NODE*) */
+#define ID_SERIAL_INIT    3u  /* a pod without labels yet, or of no namespace */
+#define ID_SERIAL_FIRST   16u /* lowest serial given out by computation */
 
 /* policy_key - one entry of a slot's hash.  port and proto 0: every one. */
 struct policy_key {
@@ -177,7 +180,7 @@ struct endpoint {
 	__u16 mtu;     /* of the pod's interface, bytes of IP packet */
 	__u8 closed;   /* 1: being made or removed, nothing passes */
 	__u8 zero[3];
-	__u32 serial;  /* of this use of the number; user space only */
+	__u32 serial; /* of this use of the number; user space only */
 };
 _Static_assert(sizeof(struct endpoint) == 24, "endpoint layout");
 
@@ -218,7 +221,8 @@ _Static_assert(sizeof(struct uplink) == 40, "uplink layout");
 /* flow_tuple - a packet's ends, as its direction has them. */
 struct flow_tuple {
 	struct addr saddr, daddr;
-	__be16 sport, dport; /* ICMP echo: id of the requester, 0 of the other */
+	__be16 sport,
+		dport; /* ICMP echo: id of the requester, 0 of the other */
 	__u8 proto;
 	__u8 zero[3];
 };
@@ -254,7 +258,7 @@ struct flow_way {
 	__u16 endpoint; /* the sender, when it is a pod here */
 	__u8 to;        /* enum where */
 	__u8 zero;
-	__u32 seen;     /* last packet, FLOW_TICK units, monotonic */
+	__u32 seen; /* last packet, FLOW_TICK units, monotonic */
 };
 _Static_assert(sizeof(struct flow_way) == 24, "flow_way layout");
 
@@ -263,19 +267,19 @@ struct flow_count {
 };
 
 enum flow_flags {
-	FLOW_REVERSED = 1 << 0,  /* the opener is the key's second end */
-	FLOW_ANSWERED = 1 << 1,  /* the other end has answered */
-	FLOW_SYN = 1 << 2,       /* TCP: opened by a SYN */
-	FLOW_SYNACK = 1 << 3,    /* TCP: the other end sent its SYN-ACK */
-	FLOW_FIN0 = 1 << 4,      /* TCP: the opener sent FIN */
-	FLOW_FIN1 = 1 << 5,      /* TCP: the other end sent FIN */
-	FLOW_RST = 1 << 6,       /* TCP: somebody reset it */
-	FLOW_DEAD = 1 << 7,      /* cut, moved or expired: a miss; to be swept */
-	FLOW_MAIN = 1 << 8,      /* stands in the main table */
-	FLOW_XLATE_IN = 1 << 9,  /* translated; this entry is the pod's side */
+	FLOW_REVERSED = 1 << 0, /* the opener is the key's second end */
+	FLOW_ANSWERED = 1 << 1, /* the other end has answered */
+	FLOW_SYN = 1 << 2,      /* TCP: opened by a SYN */
+	FLOW_SYNACK = 1 << 3,   /* TCP: the other end sent its SYN-ACK */
+	FLOW_FIN0 = 1 << 4,     /* TCP: the opener sent FIN */
+	FLOW_FIN1 = 1 << 5,     /* TCP: the other end sent FIN */
+	FLOW_RST = 1 << 6,      /* TCP: somebody reset it */
+	FLOW_DEAD = 1 << 7,     /* cut, moved or expired: a miss; to be swept */
+	FLOW_MAIN = 1 << 8,     /* stands in the main table */
+	FLOW_XLATE_IN = 1 << 9, /* translated; this entry is the pod's side */
 	FLOW_XLATE_OUT = 1 << 10, /* translated; this entry is the far side */
-	FLOW_CHARGED = 1 << 11,  /* counts in its owner's share */
-	FLOW_SWEPT = 1 << 12     /* dead, and seen so by a pass of the sweeper */
+	FLOW_CHARGED = 1 << 11,   /* counts in its owner's share */
+	FLOW_SWEPT = 1 << 12 /* dead, and seen so by a pass of the sweeper */
 };
 
 /*
@@ -298,12 +302,13 @@ struct flow {
 _Static_assert(sizeof(struct flow) == 168, "flow layout: 256 with the element");
 
 #define FLOW_TICK_SHIFT 27 /* CLOCK_MONOTONIC_COARSE ns >> 27: 134 ms */
-#define FLOW_TICKS(seconds) ((__u32)((seconds) * 1000000000ull >> FLOW_TICK_SHIFT))
+#define FLOW_TICKS(seconds) \
+	((__u32)((seconds) * 1000000000ull >> FLOW_TICK_SHIFT))
 
 /* The main table is cut into shards, swept one at a time. */
-#define FLOW_SHARDS      64u
-#define FLOW_SHARD_MAX   4096u  /* entries of one shard */
-#define FLOW_NEW_MAX     65536u /* entries of the half-open table */
+#define FLOW_SHARDS    64u
+#define FLOW_SHARD_MAX 4096u  /* entries of one shard */
+#define FLOW_NEW_MAX   65536u /* entries of the half-open table */
 
 /* Idle timeouts, seconds. */
 #define FLOW_TIMEOUT_TCP    21600
@@ -344,19 +349,19 @@ struct epochs {
 enum event_type { EVENT_FLOW = 1, EVENT_DROP = 2, EVENT_END = 3 };
 
 struct event {
-	__u64 time_ns; /* boot time */
+	__u64 time_ns;           /* boot time */
 	struct flow_tuple tuple; /* of the packet; of the opener's at an end */
-	__u8 type;   /* enum event_type */
-	__u8 reason; /* enum drop */
-	__u8 hook;   /* enum hook */
-	__u8 tcp;    /* TCP flags of the packet */
-	__u32 ifindex; /* device of the hook */
+	__u8 type;               /* enum event_type */
+	__u8 reason;             /* enum drop */
+	__u8 hook;               /* enum hook */
+	__u8 tcp;                /* TCP flags of the packet */
+	__u32 ifindex;           /* device of the hook */
 	__u32 identity[2]; /* of the source, of the destination; 0 not asked */
 	__u16 endpoint[2]; /* the same; 0: no pod of this node */
-	__u32 rule[DIR__COUNT]; /* that decided; 0: none */
-	__u32 length; /* of the packet, bytes */
+	__u32 rule[DIR__COUNT];     /* that decided; 0: none */
+	__u32 length;               /* of the packet, bytes */
 	struct flow_count count[2]; /* EVENT_END: opener's, answers */
-	__u32 flags;  /* enum flow_flags, when there is a flow */
+	__u32 flags;                /* enum flow_flags, when there is a flow */
 	__u32 zero;
 };
 _Static_assert(sizeof(struct event) == 120, "event layout");
@@ -388,11 +393,11 @@ struct dp_config {
 _Static_assert(sizeof(struct dp_config) == 48, "dp_config layout");
 
 /* What pods use as their next hop, and its MAC. */
-#define GATEWAY_V4      "169.254.1.1"
-#define GATEWAY_V6      "fe80::1"
-#define GATEWAY_MAC     "ee:ee:ee:ee:ee:ee"
-#define NAT_PORT_MIN    8192
-#define NAT_PORT_MAX    29999
+#define GATEWAY_V4   "169.254.1.1"
+#define GATEWAY_V6   "fe80::1"
+#define GATEWAY_MAC  "ee:ee:ee:ee:ee:ee"
+#define NAT_PORT_MIN 8192
+#define NAT_PORT_MAX 29999
 
 /* skb->mark of what from_pod decided and handed to the node's stack or wire. */
 #define MARK_DECIDED 0x57170000u

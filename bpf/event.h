@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* event.h - what the datapath tells about: counters always, events if it can. */
+/* event.h - what the datapath tells about: counters always, events if it can.
+ */
 #pragma once
 
 #include "maps.h"
@@ -44,10 +45,10 @@ struct judgement {
 
 static __always_inline void event_send(struct event *ev)
 {
-	__u64 flag = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >
-	                             EVENT_WAKE_BYTES
-	                     ? BPF_RB_FORCE_WAKEUP
-	                     : BPF_RB_NO_WAKEUP;
+	__u64 flag =
+		bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENT_WAKE_BYTES
+			? BPF_RB_FORCE_WAKEUP
+			: BPF_RB_NO_WAKEUP;
 
 	bpf_ringbuf_submit(ev, flag);
 }
@@ -63,8 +64,7 @@ static __always_inline struct event *event_new(void)
 
 /* About the packet @pkt at its hook; @j may be NULL when nothing was asked. */
 static __always_inline void event_fill(struct event *ev, const struct pkt *pkt,
-                                       __u32 ifindex,
-                                       const struct judgement *j)
+                                       __u32 ifindex, const struct judgement *j)
 {
 	__builtin_memset(ev, 0, sizeof(*ev));
 	ev->time_ns = bpf_ktime_get_boot_ns();

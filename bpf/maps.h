@@ -135,7 +135,7 @@ struct {
 /* Packets dropped, at hook * DROP__COUNT + reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, HOOK__COUNT * DROP__COUNT);
+	__uint(max_entries, HOOK__COUNT *DROP__COUNT);
 	__type(key, __u32);
 	__type(value, __u64);
 } drops SEC(".maps");

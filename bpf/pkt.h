@@ -11,10 +11,10 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include "abi.h"
 #include "maps.h"
 
@@ -27,18 +27,18 @@ enum frag { FRAG_NONE, FRAG_FIRST, FRAG_LATER };
 
 struct pkt {
 	struct flow_tuple tuple;
-	__u32 len;    /* of the IP packet, bytes */
-	__u16 l4;     /* offset of the transport header in the frame */
-	__u8 tcp;     /* TCP flags */
-	__u8 hdr;     /* bytes of the transport header, when TCP */
-	__u8 v6;      /* 1: IPv6 */
-	__u8 ttl;     /* hops left */
-	__u8 frag;    /* enum frag */
-	__u8 icmp;    /* ICMP type, when it is one */
+	__u32 len;       /* of the IP packet, bytes */
+	__u16 l4;        /* offset of the transport header in the frame */
+	__u8 tcp;        /* TCP flags */
+	__u8 hdr;        /* bytes of the transport header, when TCP */
+	__u8 v6;         /* 1: IPv6 */
+	__u8 ttl;        /* hops left */
+	__u8 frag;       /* enum frag */
+	__u8 icmp;       /* ICMP type, when it is one */
 	__u8 icmp_error; /* 1: an error that quotes a packet */
-	__u8 hook;    /* enum hook that sees it */
+	__u8 hook;       /* enum hook that sees it */
 	__u8 zero[2];
-	__u32 from;   /* where it comes from, as flow_way.from */
+	__u32 from; /* where it comes from, as flow_way.from */
 	__be32 frag_id;
 	__u32 zero2;
 };
@@ -218,8 +218,8 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *pkt)
 		return DROP_MALFORMED;
 	len = bpf_ntohs(ip.payload_len);
 	pkt->len = skb->len - ETH_HLEN;
-	if (len + sizeof(ip) > pkt->len || (!len && !skb->gso_size &&
-	                                    ip.nexthdr != IPPROTO_NONE))
+	if (len + sizeof(ip) > pkt->len ||
+	    (!len && !skb->gso_size && ip.nexthdr != IPPROTO_NONE))
 		return DROP_MALFORMED;
 	__builtin_memcpy(&pkt->tuple.saddr, &ip.saddr, 16);
 	__builtin_memcpy(&pkt->tuple.daddr, &ip.daddr, 16);

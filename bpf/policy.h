@@ -43,9 +43,9 @@ static __always_inline void identify(const struct addr *addr,
 	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
 	prefix = bpf_map_lookup_elem(&prefixes, &key);
 	if (!prefix) {
-		j->identity[end] = ID(addr_is_v4(addr) ? CLASS_WORLD4
-		                                       : CLASS_WORLD6,
-		                      ID_SERIAL_PLAIN);
+		j->identity[end] =
+			ID(addr_is_v4(addr) ? CLASS_WORLD4 : CLASS_WORLD6,
+		           ID_SERIAL_PLAIN);
 		return;
 	}
 	j->identity[end] = prefix->identity;
@@ -64,8 +64,8 @@ struct question {
 };
 
 /* The entry of one level that decides, or NULL. */
-static __always_inline const struct policy_val *
-policy_level(const struct question *q, void *map, __u32 shapes, __u32 peer)
+static __always_inline const struct policy_val *policy_level(
+	const struct question *q, void *map, __u32 shapes, __u32 peer)
 {
 	struct policy_key key = {
 		.peer = peer,

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* follow.h - a packet of a flow that we know. */
+#pragma once
+
+#include <linux/pkt_cls.h>
+
+#include "flow.h"
+#include "route.h"
+
+#define FOLLOW_MISS (-2) /* no TC verdict: open it */
+
+/* One-way traffic moves to the main table after this much. */
+#define MOVE_PACKETS 16
+#define MOVE_SECONDS 10
+
+static __always_inline struct flow *flow_pair(const struct flow_tuple *other,
+                                              struct flow_key *key, __u32 *tag)
+{
+	flow_key_make(other, key);
+	*tag = flow_tag(key);
+	return flow_find(key, *tag);
+}
+
+/* What this packet adds to the flow's flags. */
+static __always_inline __u32 advance_flags(const struct pkt *pkt, int d)
+{
+	__u32 add = 0;
+
+	if (pkt->tuple.proto != IPPROTO_TCP)
+		return d ? FLOW_ANSWERED : 0;
+	if (pkt->tcp & TCP_RST)
+		return FLOW_RST;
+	if (pkt->tcp & TCP_FIN)
+		add |= d ? FLOW_FIN1 : FLOW_FIN0;
+	if (d && (pkt->tcp & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		add |= FLOW_SYNACK;
+	if (d)
+		add |= FLOW_ANSWERED;
+	return add;
+}
+
+/* Is a half-open flow ready for the main table, after this packet? */
+static __always_inline bool advance_ready(const struct flow *f, __u32 flags,
+                                          const struct pkt *pkt, int d)
+{
+	if (flags & FLOW_MAIN)
+		return false;
+	if (pkt->tuple.proto == IPPROTO_TCP) {
+		__u32 need = flags & FLOW_SYN ? FLOW_SYNACK : FLOW_ANSWERED;
+
+		return !d && flags & need && !(flags & FLOW_RST) &&
+		       (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_ACK;
+	}
+	return flags & FLOW_ANSWERED ||
+	       (f->count[0].packets >= MOVE_PACKETS &&
+	        flow_now() - f->opened >= FLOW_TICKS(MOVE_SECONDS));
+}
+
+/*
+ * advance - what a half-open flow, or a packet that bears SYN, FIN or RST,
+ * changes: flags of both sides of the flow, and the table it stands in.
+ */
+__noinline int advance(const struct flow_key *key, __u32 tag,
+                       const struct pkt *pkt, int d)
+{
+	struct flow_tuple other;
+	struct flow_key far_key;
+	struct flow *f, *pair;
+	__u32 add, flags, far_tag;
+
+	if (!key || !pkt)
+		return 0;
+	f = flow_find(key, tag);
+	if (!f || f->tag != tag)
+		return 0;
+	add = advance_flags(pkt, d);
+	flags = f->flags | add;
+	flow_set(f, add);
+	if (!(flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))) {
+		if (advance_ready(f, flags, pkt, d))
+			flow_move(key, tag);
+		return 0;
+	}
+	other = f->other;
+	pair = flow_pair(&other, &far_key, &far_tag);
+	if (!pair || pair->tag != far_tag)
+		return 0;
+	flow_set(pair, add);
+	if (advance_ready(f, flags | (pair->flags & ~FLOW_MAIN), pkt, d)) {
+		flow_move(key, tag);
+		flow_move(&far_key, far_tag);
+	}
+	return 0;
+}
+
+/* Does the half-open side of a translated flow still own its far side? */
+__noinline int pair_stands(const struct flow_key *near)
+{
+	const struct flow *f;
+	struct flow_tuple other;
+	struct flow_key key;
+	struct flow *pair;
+	__u32 tag;
+
+	f = near ? flow_young(near) : NULL;
+	if (!f)
+		return 0;
+	other = f->other;
+	pair = flow_pair(&other, &key, &tag);
+	return pair && pair->tag == tag;
+}
+
+/*
+ * follow_translated - send the packet of a translated flow along @way.
+ *
+ * The far tuple is read here and the tag checked again behind it.
+ */
+static __always_inline int follow_translated(struct __sk_buff *skb,
+                                             struct pkt *pkt,
+                                             const struct flow_way *way,
+                                             const struct flow *f, __u32 tag,
+                                             int d)
+{
+	struct flow_tuple to;
+
+	if (d)
+		tuple_reverse(&f->other, &to);
+	else
+		to = f->other;
+	asm volatile("" ::: "memory");
+	if (f->tag != tag) {
+		count(COUNTER_TAG_MISMATCH);
+		return FOLLOW_MISS;
+	}
+	return route_along(skb, pkt, way, &to);
+}
+
+/*
+ * follow - handle the packet by its flow.
+ *
+ * A global function: verified once for all hooks, and the openers get the
+ * stack that it used.
+ * Return: a TC verdict, or FOLLOW_MISS when no flow from its side knows it.
+ */
+__noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
+{
+	struct flow_key key;
+	struct flow_way way;
+	struct flow *f;
+	__u32 tag, flags, epoch, now;
+	__u16 ends[2];
+	bool swapped, young = false;
+	int d, why;
+
+	if (!pkt)
+		return TC_ACT_SHOT;
+	swapped = flow_key_make(&pkt->tuple, &key);
+	tag = flow_tag(&key);
+	f = flow_main(&key, tag);
+	if (!f) {
+		f = flow_young(&key);
+		if (!f)
+			return FOLLOW_MISS;
+		young = true;
+	}
+	flags = f->flags;
+	d = swapped != !!(flags & FLOW_REVERSED);
+	way = f->way[d & 1];
+	epoch = f->epoch;
+	ends[0] = f->way[0].endpoint;
+	ends[1] = f->way[1].endpoint;
+	asm volatile("" ::: "memory");
+	if (f->tag != tag) {
+		count(COUNTER_TAG_MISMATCH);
+		return FOLLOW_MISS;
+	}
+	if (epoch != epoch_sum(ends[0], ends[1])) {
+		struct judgement j;
+
+		why = flow_rejudge(&key, tag, &pkt->tuple, &j);
+		if (why == DROP_FLOW_TABLE || why == DROP_ENDPOINT_CLOSED)
+			return FOLLOW_MISS;
+		if (why && way.from == pkt->from)
+			return drop(skb, pkt, &j, why);
+		f = flow_find(&key, tag);
+		if (!f)
+			return FOLLOW_MISS;
+	}
+	if (way.from != pkt->from)
+		return FOLLOW_MISS;
+	if (flow_closing(flags) &&
+	    (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		flow_set(f, FLOW_DEAD);
+		return FOLLOW_MISS;
+	}
+	if (young && flags & FLOW_XLATE_IN && !pair_stands(&key)) {
+		flow_set(f, FLOW_DEAD);
+		return FOLLOW_MISS;
+	}
+	f->count[d & 1].packets += 1;
+	f->count[d & 1].bytes += pkt->len;
+	now = flow_now();
+	if (f->way[d & 1].seen != now)
+		f->way[d & 1].seen = now;
+	if (young || pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
+		advance(&key, tag, pkt, d);
+	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
+		return drop(skb, pkt, NULL, DROP_FRAGMENT);
+	if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))
+		return follow_translated(skb, pkt, &way, f, tag, d);
+	return route_along(skb, pkt, &way, NULL);
+}

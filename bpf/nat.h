@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* nat.h - leave with the node's address: pick a port, keep both sides of it. */
+#pragma once
+
+#include "flow.h"
+#include "maps.h"
+#include "pkt.h"
+#include "policy.h"
+#include "route.h"
+
+#define NAT_TRIES 1024
+
+/* Ports that we may change without breaking a checksum we can not mend. */
+static __always_inline bool nat_port_free(__u8 proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP ||
+	       proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
+
+/*
+ * Reserve the far tuple @t for the flow prepared in scratch.far.
+ * Return: 0, or 1 when somebody has it.
+ */
+static __always_inline int nat_reserve(struct scratch *s,
+                                       const struct flow_tuple *t)
+{
+	struct flow_key key;
+	bool swapped = flow_key_make(t, &key);
+	__u32 tag = flow_tag(&key);
+
+	if (flow_main(&key, tag))
+		return 1;
+	s->far.tag = tag;
+	s->far.flags &= ~FLOW_REVERSED;
+	if (swapped)
+		s->far.flags |= FLOW_REVERSED;
+	return flow_insert(&key, &s->far);
+}
+
+struct nat_search {
+	struct flow_tuple far;
+	__u32 start;
+	__u32 found;
+};
+
+static long nat_try(__u32 i, void *ctx)
+{
+	struct nat_search *n = ctx;
+	struct scratch *s = scratch_get();
+	const __u32 size = config.nat_port_max - config.nat_port_min + 1;
+
+	if (!s)
+		return 1;
+	n->far.sport = bpf_htons(config.nat_port_min + (n->start + i) % size);
+	n->found = !nat_reserve(s, &n->far);
+	if (!n->found)
+		count(COUNTER_NAT_RETRY);
+	return n->found;
+}
+
+/*
+ * nat_pick - reserve a far tuple for a masqueraded flow.
+ *
+ * @far: the opener's tuple as it leaves, source port still the pod's; on
+ * success its port is the one reserved and the far entry stands.  Ports are
+ * shared between destinations: only the whole tuple must be new (RFC 4787 4.1
+ * would rather have one mapping an endpoint; exhaustion hurts more).
+ * Return: DROP_NONE or DROP_NAT_PORTS.
+ */
+__noinline int nat_pick(struct flow_tuple *far)
+{
+	struct scratch *s = scratch_get();
+	struct nat_search n = {};
+
+	if (!far || !s)
+		return DROP_NAT_PORTS;
+	if (!nat_port_free(far->proto))
+		return nat_reserve(s, far) ? DROP_NAT_PORTS : DROP_NONE;
+	n.far = *far;
+	n.start = bpf_get_prandom_u32();
+	bpf_loop(NAT_TRIES, nat_try, &n, 0);
+	if (!n.found)
+		return DROP_NAT_PORTS;
+	far->sport = n.far.sport;
+	return DROP_NONE;
+}

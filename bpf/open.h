@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * open.h - a packet that no flow knows: who, may it, where to, remember it.
+ *
+ * Each opener returns a TC verdict; the new flow's first packet goes out along
+ * the way just made.
+ */
+#pragma once
+
+#include <linux/pkt_cls.h>
+
+#include "flow.h"
+#include "nat.h"
+#include "neighbour.h"
+#include "route.h"
+
+/* The parts of a new flow that every opener fills alike. */
+static __always_inline void flow_begin(struct flow *f, const struct pkt *pkt,
+                                       const struct judgement *j)
+{
+	__u32 now = flow_now();
+
+	__builtin_memset(f, 0, sizeof(*f));
+	f->epoch = j->epoch;
+	f->opened = now;
+	if ((pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		f->flags = FLOW_SYN;
+	f->way[0].seen = now;
+	f->way[1].seen = now;
+	f->way[0].endpoint = j->endpoint[0];
+	f->way[1].endpoint = j->endpoint[1];
+	f->rule[0] = j->rule[0];
+	f->rule[1] = j->rule[1];
+	f->owner = j->endpoint[0] ? j->endpoint[0] : j->endpoint[1];
+}
+
+/*
+ * open_finish - remember scratch.flow under the packet's tuple, send the
+ * packet.
+ *
+ * Return: a TC verdict.
+ */
+__noinline int open_finish(struct __sk_buff *skb, struct pkt *pkt,
+                           const struct judgement *j)
+{
+	struct scratch *s = scratch_get();
+	struct flow_key key;
+	struct flow_way way;
+	int r;
+
+	if (!pkt || !j || !s)
+		return TC_ACT_SHOT;
+	if (flow_key_make(&pkt->tuple, &key))
+		s->flow.flags |= FLOW_REVERSED;
+	s->flow.tag = flow_tag(&key);
+	s->flow.count[0].packets = 1;
+	s->flow.count[0].bytes = pkt->len;
+	r = flow_insert(&key, &s->flow);
+	if (r == DROP_FLOW_TABLE)
+		return drop(skb, pkt, j, DROP_FLOW_TABLE);
+	if (!r)
+		flow_tell(pkt, skb->ifindex, j, &s->flow);
+	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
+		return drop(skb, pkt, j, DROP_FRAGMENT);
+	way = s->flow.way[0];
+	return route_along(skb, pkt, &way, NULL);
+}
+
+/* Is the packet's source the pod behind its veth?  DROP_NONE or why not. */
+static __always_inline int check_sender(struct __sk_buff *skb,
+                                        const struct judgement *j)
+{
+	__u32 number = j->endpoint[0];
+	const struct endpoint *ep = NULL;
+	__u8 mac[ETH_ALEN];
+
+	if (number)
+		ep = bpf_map_lookup_elem(&endpoints, &number);
+	if (!ep || ep->ifindex != skb->ifindex)
+		return DROP_SPOOF_ADDRESS;
+	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)))
+		return DROP_MALFORMED;
+	return mac_equal(ep->mac, mac) ? DROP_NONE : DROP_SPOOF_MAC;
+}
+
+/* The masqueraded half of a flow that leaves the node. */
+__noinline int open_masquerade(struct __sk_buff *skb, struct pkt *pkt,
+                               const struct judgement *j)
+{
+	struct scratch *s = scratch_get();
+	const struct uplink *uplink;
+	const struct endpoint *ep;
+	struct flow_tuple far;
+	__u32 number, ifindex;
+	struct flow_key key;
+	struct flow_way way;
+	struct flow *f;
+	int why;
+
+	if (!pkt || !j || !s)
+		return TC_ACT_SHOT;
+	far = pkt->tuple;
+	number = j->endpoint[0];
+	ifindex = s->flow.way[0].ifindex;
+	uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
+	ep = bpf_map_lookup_elem(&endpoints, &number);
+	if (!uplink || !ep)
+		return drop(skb, pkt, j, DROP_NO_ROUTE);
+	far.saddr = uplink->addr[pkt->v6 ? FAMILY_V6 : FAMILY_V4];
+	if (!far.saddr.half[0] && !far.saddr.half[1])
+		return drop(skb, pkt, j, DROP_NO_MASQUERADE);
+
+	s->far = s->flow;
+	s->far.flags |= FLOW_XLATE_OUT;
+	s->far.other = pkt->tuple;
+	__builtin_memset(&s->far.way[0], 0, sizeof(s->far.way[0]));
+	s->far.way[0].seen = s->flow.opened;
+	s->far.way[0].endpoint = j->endpoint[0];
+	s->far.way[1].from = FROM_NET;
+	way_to_pod(&s->far.way[1], ep);
+	why = nat_pick(&far);
+	if (why)
+		return drop(skb, pkt, j, why);
+
+	s->flow.flags |= FLOW_XLATE_IN;
+	s->flow.other = far;
+	s->flow.count[0].packets = 1;
+	s->flow.count[0].bytes = pkt->len;
+	if (flow_key_make(&pkt->tuple, &key))
+		s->flow.flags |= FLOW_REVERSED;
+	s->flow.tag = flow_tag(&key);
+	way = s->flow.way[0];
+	why = flow_insert(&key, &s->flow);
+	if (why) {
+		/* Another CPU opened it first, or nobody could: ours goes. */
+		flow_key_make(&far, &key);
+		f = flow_young(&key);
+		if (f)
+			flow_set(f, FLOW_DEAD);
+		if (why != 1)
+			return drop(skb, pkt, j, DROP_FLOW_TABLE);
+		flow_key_make(&pkt->tuple, &key);
+		f = flow_young(&key);
+		if (!f || !(f->flags & FLOW_XLATE_IN))
+			return drop(skb, pkt, j, DROP_FLOW_TABLE);
+		far = f->other;
+	} else {
+		flow_tell(pkt, skb->ifindex, j, &s->flow);
+	}
+	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
+		return drop(skb, pkt, j, DROP_FRAGMENT);
+	return route_along(skb, pkt, &way, &far);
+}
+
+/* To a pod here, to this node, or out.  scratch.flow is begun. */
+static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
+                                      struct judgement *j, struct scratch *s)
+{
+	__u32 number = j->endpoint[1];
+	const struct endpoint *ep;
+	struct flow_way way = {};
+	int why;
+
+	if (number) {
+		ep = bpf_map_lookup_elem(&endpoints, &number);
+		if (!ep)
+			return drop(skb, pkt, j, DROP_NO_POD);
+		way_to_pod(&s->flow.way[0], ep);
+		s->flow.way[1].from = ep->ifindex;
+		return open_finish(skb, pkt, j);
+	}
+	if (j->local[1]) {
+		s->flow.way[0].to = WHERE_STACK;
+		s->flow.way[1].from = FROM_STACK;
+		return open_finish(skb, pkt, j);
+	}
+	if (j->pool)
+		return drop(skb, pkt, j, DROP_NO_POD);
+	why = route_exit(skb, pkt, &way);
+	if (why)
+		return drop(skb, pkt, j, why);
+	s->flow.way[0].to = way.to;
+	s->flow.way[0].ifindex = way.ifindex;
+	s->flow.way[0].mtu = way.mtu;
+	if (config.masquerade && !j->no_masq)
+		return open_masquerade(skb, pkt, j);
+	s->flow.way[1].from = FROM_NET;
+	return open_finish(skb, pkt, j);
+}
+
+/* The way back to the pod that opened the flow. */
+static __always_inline int open_way_back(struct flow *f,
+                                         const struct judgement *j)
+{
+	__u32 number = j->endpoint[0];
+	const struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &number);
+
+	if (!ep)
+		return DROP_ENDPOINT_CLOSED;
+	f->way[0].from = ep->ifindex;
+	way_to_pod(&f->way[1], ep);
+	return DROP_NONE;
+}
+
+__noinline int open_from_pod(struct __sk_buff *skb, struct pkt *pkt)
+{
+	struct scratch *s = scratch_get();
+	struct judgement j;
+	int spoof, why;
+
+	if (!pkt || !s)
+		return TC_ACT_SHOT;
+	if (addr_is_martian(&pkt->tuple.daddr))
+		return drop(skb, pkt, NULL, DROP_MARTIAN);
+	why = judge(&pkt->tuple, &j);
+	spoof = check_sender(skb, &j);
+	if (spoof)
+		return drop(skb, pkt, &j, spoof);
+	if (why)
+		return drop(skb, pkt, &j, why);
+	flow_begin(&s->flow, pkt, &j);
+	why = open_way_back(&s->flow, &j);
+	if (why)
+		return drop(skb, pkt, &j, why);
+	return open_route(skb, pkt, &j, s);
+}
+
+/* What the node's stack sends to a pod: judged by its true source. */
+__noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
+{
+	struct scratch *s = scratch_get();
+	const struct endpoint *ep;
+	struct judgement j;
+	__u32 number;
+	int why;
+
+	if (!pkt || !s)
+		return TC_ACT_SHOT;
+	why = judge(&pkt->tuple, &j);
+	number = j.endpoint[1];
+	ep = number ? bpf_map_lookup_elem(&endpoints, &number) : NULL;
+	if (!ep || ep->ifindex != skb->ifindex)
+		return drop(skb, pkt, &j, DROP_NO_POD);
+	if (why)
+		return drop(skb, pkt, &j, why);
+	flow_begin(&s->flow, pkt, &j);
+	s->flow.way[0].from = FROM_STACK;
+	way_to_pod(&s->flow.way[0], ep);
+	s->flow.way[1].from = ep->ifindex;
+	s->flow.way[1].to = WHERE_STACK;
+	return open_finish(skb, pkt, &j);
+}
+
+/* From the wire to a pod here; the rest is the stack's. */
+__noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
+{
+	struct scratch *s = scratch_get();
+	const struct endpoint *ep;
+	struct judgement j;
+	__u32 number;
+	int why;
+
+	if (!pkt || !s)
+		return TC_ACT_SHOT;
+	why = judge(&pkt->tuple, &j);
+	if (j.endpoint[0] || j.local[0])
+		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
+	number = j.endpoint[1];
+	if (!number)
+		return j.pool ? drop(skb, pkt, &j, DROP_NO_POD) : TC_ACT_UNSPEC;
+	if (addr_is_martian(&pkt->tuple.saddr))
+		return drop(skb, pkt, &j, DROP_MARTIAN);
+	if (why)
+		return drop(skb, pkt, &j, why);
+	ep = bpf_map_lookup_elem(&endpoints, &number);
+	if (!ep)
+		return drop(skb, pkt, &j, DROP_NO_POD);
+	flow_begin(&s->flow, pkt, &j);
+	s->flow.way[0].from = FROM_NET;
+	way_to_pod(&s->flow.way[0], ep);
+	s->flow.way[1].from = ep->ifindex;
+	{
+		/* Answers leave by the device that the question came from. */
+		__u32 ifindex = skb->ifindex;
+		const struct uplink *up =
+			bpf_map_lookup_elem(&uplinks, &ifindex);
+
+		s->flow.way[1].to = WHERE_NET;
+		s->flow.way[1].ifindex = ifindex;
+		s->flow.way[1].mtu = up ? up->mtu : 0;
+	}
+	return open_finish(skb, pkt, &j);
+}
