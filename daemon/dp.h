@@ -45,6 +45,20 @@ int dp_prefix_put(struct dp *dp, const struct prefix_key *key,
 int dp_prefix_remove(struct dp *dp, const struct prefix_key *key);
 int dp_uplink_put(struct dp *dp, uint32_t ifindex, const struct uplink *uplink);
 int dp_uplink_remove(struct dp *dp, uint32_t ifindex);
+/* Many at once; on failure some may be in. */
+int dp_addrs_put(struct dp *dp, const struct addr *addr,
+                 const struct addr_info *info, size_t n);
+int dp_prefixes_put(struct dp *dp, const struct prefix_key *key,
+                    const struct prefix_info *info, size_t n);
+/*
+ * dp_map_each - every entry of a map, by batches; @each returns 0 to go on,
+ * anything else ends it and is returned.  Sizes are those of the map; values
+ * of per-CPU maps are one for each CPU.  Entries that change meanwhile may be
+ * missed or come twice.
+ */
+int dp_map_each(int map_fd,
+                int (*each)(const void *key, const void *value, void *user),
+                void *user);
 /* Sums over all CPUs. */
 int dp_drop_count(struct dp *dp, enum drop why, enum hook hook, uint64_t *ret);
 int dp_counter(struct dp *dp, enum counter which, uint64_t *ret);
@@ -69,8 +83,21 @@ struct table; /* policy/policy.h */
 int dp_slot_fill(struct dp *dp, const struct table *table, struct err *err);
 /* Nothing points at it any more: it is refreshed by dp_slots_tend(). */
 void dp_slot_retire(struct dp *dp, uint32_t slot);
-/* Give retired slots fresh maps and keep small ones ahead of need, in one
- * batch of outer updates (waits for RCU once).  Returns how many were made. */
+/* A slot of an adopted datapath is in use (endpoints point at it). */
+void dp_slot_hold(struct dp *dp, uint32_t slot);
+/*
+ * Give slots fresh maps that retired before the last call, and keep small ones
+ * ahead of need, in one batch of outer updates.  Waits for RCU, also when
+ * there is nothing to do: it is a dp_grace().  Returns how many were made.
+ */
 int dp_slots_tend(struct dp *dp, struct err *err);
-/* Slots in use at adoption: the content of a slot, for comparing. */
+/* Slots that dp_slot_fill() can have without waiting. */
+unsigned dp_slots_fresh(const struct dp *dp);
+/* What the kernel holds of a slot: entries sorted by their bytes, in @arena;
+ * hash is dp_table_hash().  -ENOENT when the slot has no maps. */
+struct arena;
+int dp_slot_read(struct dp *dp, uint32_t slot, struct arena *arena,
+                 struct table *ret);
 int dp_slot_hash(struct dp *dp, uint32_t slot, uint64_t *ret);
+/* Of header and entries, all bytes of them; not that of policy_compile(). */
+uint64_t dp_table_hash(const struct table *table);

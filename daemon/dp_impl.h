@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dp_impl.h - what the dp_*.c files share, and nobody else sees. */
+#pragma once
+
+#include "daemon/dp.h"
+
+struct datapath; /* the skeleton */
+struct bpf_object;
+
+enum dp_stub {
+	STUB_FROM_POD,
+	STUB_TO_POD,
+	STUB_FROM_NET,
+	STUB_TO_NET,
+	STUB__COUNT
+};
+extern const char *const dp_stub_name[STUB__COUNT];
+
+/*
+ * A slot's life: empty (no maps) -> fresh (empty maps) -> live -> retired
+ * (nothing points at it, yet a program may still hold its number) -> rested (a
+ * grace period later) -> fresh again, with new maps.
+ */
+enum slot_state {
+	SLOT_STATE_EMPTY,
+	SLOT_STATE_FRESH,
+	SLOT_STATE_LIVE,
+	SLOT_STATE_RETIRED,
+	SLOT_STATE_RESTED,
+};
+
+struct dp {
+	struct datapath *skel;
+	struct bpf_object *obj; /* of skel */
+	char pin_dir[256];
+	bool adopted;
+	int stub_fd[STUB__COUNT];             /* the pinned ones */
+	int policies_fd, ranges_fd, slots_fd; /* borrowed from obj */
+	struct epochs *epochs;                /* mapped */
+	int n_cpus;
+	struct {
+		uint8_t state;   /* enum slot_state */
+		bool has_ranges; /* its trie was written to */
+	} slot[SLOT_MAX];
+};
+
+/* ---- dp_pin.c ---------------------------------------------------------- */
+
+/* Make sure that @path is a directory on a bpffs; mounts one when needed. */
+int bpffs_prepare(const char *path, struct err *err);
+/* Before the load: reuse what is pinned; -EEXIST when a layout differs. */
+int dp_pins_adopt(struct dp *dp, struct err *err);
+/* After it: pin what is not, stubs last. */
+int dp_pins_write(struct dp *dp, struct err *err);
+
+/* ---- dp_slot.c --------------------------------------------------------- */
+
+/* Learn what the slots hold; the reserved two, and fresh ones, are made. */
+int dp_slots_open(struct dp *dp, struct err *err);
