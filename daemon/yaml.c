@@ -126,7 +126,7 @@ static int alias_read(struct reader *r, json_t **ret)
 	for (size_t i = r->n_anchors; i; i--) {
 		const struct anchor *anchor = &r->anchor[i - 1];
 
-		if (strcmp(anchor->name, name))
+		if (strcmp(anchor->name, name) != 0)
 			continue;
 		*ret = json_incref(anchor->value);
 		return nodes_count(r, anchor->nodes);
@@ -138,7 +138,7 @@ static const char *tag_short(const yaml_char_t *tag)
 {
 	static const char core[] = "tag:yaml.org,2002:";
 
-	if (!tag || strncmp((const char *)tag, core, sizeof(core) - 1))
+	if (!tag || strncmp((const char *)tag, core, sizeof(core) - 1) != 0)
 		return (const char *)tag;
 	return (const char *)tag + sizeof(core) - 1;
 }
@@ -173,8 +173,8 @@ static int scalar_read(struct reader *r, json_t **ret)
 		return refuse(r, -EINVAL, "'%.64s' has no form in JSON", text);
 	if (tag && !json_is_string(value) && !tag_agrees(tag, value))
 		return refuse(r, -EINVAL, "'%.64s' is no %.64s", text, tag);
-	if (tag && json_is_string(value) && strcmp(tag, "str") &&
-	    strcmp(tag, "!"))
+	if (tag && json_is_string(value) && strcmp(tag, "str") != 0 &&
+	    strcmp(tag, "!") != 0)
 		return refuse(r, -EINVAL, "the tag '%.64s' is not understood",
 		              tag);
 	*ret = TAKE(value);
@@ -188,7 +188,7 @@ static int sequence_read(struct reader *r, unsigned depth, json_t **ret)
 	_cleanup_(json_decrefp) json_t *list = json_array();
 	const char *tag = tag_short(r->event.data.sequence_start.tag);
 
-	if (tag && strcmp(tag, "seq") && strcmp(tag, "!"))
+	if (tag && strcmp(tag, "seq") != 0 && strcmp(tag, "!") != 0)
 		return refuse(r, -EINVAL, "the tag '%.64s' is not understood",
 		              tag);
 	for (;;) {
@@ -290,7 +290,7 @@ static int mapping_read(struct reader *r, unsigned depth, json_t **ret)
 	_cleanup_(json_decrefp) json_t *merged = json_object();
 	const char *tag = tag_short(r->event.data.mapping_start.tag);
 
-	if (tag && strcmp(tag, "map") && strcmp(tag, "!"))
+	if (tag && strcmp(tag, "map") != 0 && strcmp(tag, "!") != 0)
 		return refuse(r, -EINVAL, "the tag '%.64s' is not understood",
 		              tag);
 	for (;;) {
