@@ -11,7 +11,7 @@
 
 /* One-way traffic moves to the main table after this much. */
 #define MOVE_PACKETS 16
-#define MOVE_SECONDS 10
+#define MOVE_SECONDS 2
 
 static __always_inline struct flow *flow_pair(const struct flow_tuple *other,
                                               struct flow_key *key, __u32 *tag)
@@ -52,6 +52,32 @@ static __always_inline bool advance_ready(const struct flow *f, __u32 flags,
 		       (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_ACK;
 	}
 	return flags & FLOW_ANSWERED ||
+	       (f->count[0].packets >= MOVE_PACKETS &&
+	        flow_now() - f->opened >= FLOW_TICKS(MOVE_SECONDS));
+}
+
+/*
+ * Is it an answer?  Only those ride on a flow from its other end: a SYN from
+ * there, or an echo request that wears a reply's ids, is judged by itself.
+ */
+static __always_inline bool is_answer(const struct pkt *pkt)
+{
+	switch (pkt->tuple.proto) {
+	case IPPROTO_TCP:
+		return (pkt->tcp & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+	case IPPROTO_ICMP:
+		return pkt->icmp == 0 || pkt->icmp == 14; /* echo, timestamp */
+	case IPPROTO_ICMPV6:
+		return pkt->icmp == 129;
+	}
+	return true;
+}
+
+/* Can this packet change a half-open flow?  Spares one-way UDP two lookups. */
+static __always_inline bool advance_due(const struct flow *f, __u32 flags,
+                                        const struct pkt *pkt, int d)
+{
+	return d || pkt->tuple.proto == IPPROTO_TCP || flags & FLOW_ANSWERED ||
 	       (f->count[0].packets >= MOVE_PACKETS &&
 	        flow_now() - f->opened >= FLOW_TICKS(MOVE_SECONDS));
 }
@@ -193,6 +219,8 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		flow_set(f, FLOW_DEAD);
 		return FOLLOW_MISS;
 	}
+	if (d && !is_answer(pkt))
+		return FOLLOW_MISS;
 	if (young && flags & FLOW_XLATE_IN && !pair_stands(&key)) {
 		flow_set(f, FLOW_DEAD);
 		return FOLLOW_MISS;
@@ -202,7 +230,8 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	now = flow_now();
 	if (f->way[d & 1].seen != now)
 		f->way[d & 1].seen = now;
-	if (young || pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
+	if (young ? advance_due(f, flags, pkt, d)
+	          : pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		advance(&key, tag, pkt, d);
 	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
 		return drop(skb, pkt, NULL, DROP_FRAGMENT);
