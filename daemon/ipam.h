@@ -30,6 +30,6 @@ void ipam_close(struct ipam *ipam);
 /* -ENOSPC with a sentence when every address is in use or quarantined. */
 int ipam_alloc(struct ipam *ipam, uint64_t now_ns, struct addr *ret,
                struct err *err);
-/* -ERANGE outside the CIDR, -EEXIST when it is in use already. */
+/* -ERANGE when it is none that we give, -EEXIST when it is in use already. */
 int ipam_take(struct ipam *ipam, const struct addr *addr);
 void ipam_free(struct ipam *ipam, const struct addr *addr, uint64_t now_ns);
