@@ -19,12 +19,13 @@
  *           Answered when address, policy and endpoint are in the kernel; the
  *           plugin then attaches the pinned stubs (pins/stub_from_pod,
  *           pins/stub_to_pod), configures both sides and sets them up.
- * cni.del   {container_id, ifname, host_ifname} -> {}
- *           Closes the endpoint, frees the address, takes over the deletion of
- *           the link, by its ifindex: the plugin takes it down and renames it
- *           meanwhile ("stld…", so that the name is free).  A link whose name
+ * cni.del   {container_id, ifname, host_ifname} -> {taken: true|false}
+ *           Closes the endpoint, frees the address.  Unknown attachments are a
+ *           success.  taken: the daemon deletes the link, by its ifindex: the
+ *           plugin takes it down and renames it meanwhile ("stld…", so that
+ *           the name is free); else the plugin deletes it.  A link whose name
  *           is not WIRE_LINK_PREFIX… was made by an earlier plugin of a chain
- *           and is that one's to delete.  Unknown attachments are a success.
+ *           and is that one's to delete: never taken.
  * cni.check {container_id, ifname, host_ifname, ips, mac} -> {} or error
  * cni.gc    {network, valid: [{container_id, ifname}, …]} -> {}
  *           As cni.del for every other attachment of that network.
@@ -72,5 +73,6 @@ int wire_is_error(const json_t *reply, const char **ret_msg);
  */
 #define WIRE_LINK_PREFIX   "stl"
 #define WIRE_RULE_PRIORITY 100
+#define WIRE_RULE_PROTOCOL 0x57 /* FRA_PROTOCOL: ours, whatever the name */
 void wire_host_ifname(const char *container_id, const char *ifname,
                       char ret[16]);

@@ -143,6 +143,19 @@ void nl_attr(struct nl_batch *batch, uint16_t type, const void *data,
 		(uint32_t)(batch->used - batch->last);
 }
 
+void nl_raw(struct nl_batch *batch, const void *data, size_t len)
+{
+	void *at = batch->n ? batch_grow(batch, len) : NULL;
+
+	if (!at) {
+		batch->full = true;
+		return;
+	}
+	memcpy(at, data, len);
+	((struct nlmsghdr *)(batch->buf + batch->last))->nlmsg_len =
+		(uint32_t)(batch->used - batch->last);
+}
+
 void nl_attr_u8(struct nl_batch *batch, uint16_t type, uint8_t value)
 {
 	nl_attr(batch, type, &value, sizeof(value));

@@ -63,6 +63,8 @@ void nl_attr(struct nl_batch *batch, uint16_t type, const void *data,
 void nl_attr_u8(struct nl_batch *batch, uint16_t type, uint8_t value);
 void nl_attr_u32(struct nl_batch *batch, uint16_t type, uint32_t value);
 void nl_attr_str(struct nl_batch *batch, uint16_t type, const char *text);
+/* Bytes that are no attribute: VETH_INFO_PEER begins with a struct. */
+void nl_raw(struct nl_batch *batch, const void *data, size_t len);
 /* Nested attributes: begin returns an offset for the matching end. */
 size_t nl_nest(struct nl_batch *batch, uint16_t type);
 void nl_nest_end(struct nl_batch *batch, size_t nest);
