@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stage.py - what the net tests stand on: TAP, namespaces, a node and its pods.
+
+    internet --- uplink --- node ---+--- pods, made by the real plugin
+    (192.0.2.2, 2001:db8::2)        (192.0.2.1, 2001:db8::1)
+
+scripts/test-run gives each test program namespaces of its own, so nothing here
+needs a unique name, and nothing needs to be taken down in the end.
+"""
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import traceback
+
+import frames
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(os.environ.get("O") or f"{TOP}/build")
+TOOLS = f"{BUILD}/test/net"
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+# ---- TAP --------------------------------------------------------------------
+
+_results = []
+
+
+class Skip(Exception):
+    """This cannot be tested here."""
+
+
+def test(name, run, *args):
+    """Run one test; it fails by raising, and may return its figure."""
+    number = len(_results) + 1
+    try:
+        figure = run(*args)
+        figure = f": {figure}" if figure is not None else ""
+        print(f"ok {number} - {name}{figure}")
+        _results.append(True)
+    except Skip as why:
+        print(f"ok {number} - {name} # SKIP {why}")
+        _results.append(True)
+    except Exception:  # whatever it is, the others go on
+        print(f"not ok {number} - {name}")
+        for line in traceback.format_exc().splitlines():
+            print(f"# {line}")
+        _results.append(False)
+    sys.stdout.flush()
+
+
+def done():
+    print(f"1..{len(_results)}", flush=True)
+    sys.exit(0 if all(_results) else 1)
+
+
+def wait_for(what, condition, seconds=10.0):
+    """The first true value of @condition; fails when none comes."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {seconds} s")
+        time.sleep(0.01)
+
+
+def equal(have, want, what=""):
+    assert have == want, f"{what or 'value'}: {have!r}, not {want!r}"
+
+
+# ---- commands ---------------------------------------------------------------
+
+def run(*argv, check=True, **kw):
+    argv = [str(a) for a in argv]
+    out = subprocess.run(argv, capture_output=True, text=True, **kw)
+    if check and out.returncode:
+        raise AssertionError(f"{' '.join(argv)}: {out.returncode}\n"
+                             f"{out.stdout}{out.stderr}")
+    return out
+
+
+class Proc:
+    """A program in the background that says "ready" and later its result."""
+
+    def __init__(self, argv, ready="ready", **kw):
+        self.child = subprocess.Popen([str(a) for a in argv], text=True,
+                                      stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, **kw)
+        if ready:
+            line = self.child.stdout.readline()
+            assert ready in line, f"{argv}: {line!r}"
+            self.said = line
+
+    def ask(self, line=""):
+        """Write a line, read the answer."""
+        self.child.stdin.write(line + "\n")
+        self.child.stdin.flush()
+        return self.child.stdout.readline()
+
+    def stop(self, number=signal.SIGTERM):
+        """End it; what it still said."""
+        self.child.send_signal(number)
+        return self.child.communicate()[0]
+
+    def result(self):
+        return json.loads(self.stop())
+
+
+# ---- namespaces ---------------------------------------------------------------
+
+class Netns:
+    """A named network namespace, its commands and its sockets."""
+
+    def __init__(self, name):
+        self.name, self.path = name, f"/run/netns/{name}"
+        run("ip", "netns", "add", name)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def argv(self, *argv):
+        return ["nsenter", f"--net={self.path}"] + [str(a) for a in argv]
+
+    def run(self, *argv, **kw):
+        return run(*self.argv(*argv), **kw)
+
+    def proc(self, *argv, **kw):
+        return Proc(self.argv(*argv), **kw)
+
+    def tool(self, name, *argv, **kw):
+        """One of test/net/*.c in the background."""
+        return self.proc(f"{TOOLS}/{name}", *argv, **kw)
+
+    def sysctl(self, **values):
+        for key, value in values.items():
+            self.run("sysctl", "-qw", f"{key.replace('__', '.')}={value}")
+
+    @contextlib.contextmanager
+    def entered(self):
+        """Sockets made meanwhile belong to this namespace."""
+        with open("/proc/self/ns/net") as home, open(self.path) as away:
+            _setns(away)
+            try:
+                yield
+            finally:
+                _setns(home)
+
+    def open(self, *args):
+        with self.entered():
+            return socket.socket(*args)
+
+    def listen(self, port, family=socket.AF_INET6):
+        """A TCP socket of both families; the kernel shakes hands for it."""
+        sock = self.open(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+        sock.listen(512)
+        return sock
+
+    def udp(self, port=0, addr="::"):
+        family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+        sock = self.open(family, socket.SOCK_DGRAM)
+        if addr == "::":
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((addr, port))
+        return sock
+
+    def sniffer(self, device=None):
+        return Sniffer(self, device)
+
+    def send(self, device, *packets):
+        """Frames, as they are, out of a device."""
+        sock = self.open(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        with sock:
+            sock.bind((device, 0))
+            for packet in packets:
+                sock.send(packet)
+
+    def mac(self, device="eth0"):
+        return json.loads(self.run("ip", "-j", "link", "show", device).stdout)[
+            0]["address"]
+
+
+def _setns(file):
+    if LIBC.setns(file.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Sniffer:
+    """Every frame that comes into a namespace, on any device but loopback."""
+
+    def __init__(self, netns, device):
+        self.sock = netns.open(socket.AF_PACKET, socket.SOCK_RAW,
+                                 socket.htons(3))
+        self.sock.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
+        self.sock.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # RCVBUFFORCE
+        if device:
+            self.sock.bind((device, 3))
+        self.sock.setblocking(False)
+
+    def packets(self):
+        """What came since the last call, without loopback's."""
+        found = []
+        while True:
+            try:
+                frame, (device, *_) = self.sock.recvfrom(65536)
+            except BlockingIOError:
+                return found
+            if device != "lo" and len(frame) >= 14:
+                found.append(frames.Packet(frame))
+
+    def dropped(self):
+        """Frames there was no room for since the last call."""
+        stats = self.sock.getsockopt(263, 6, 8)  # PACKET_STATISTICS
+        return struct.unpack("II", stats)[1]
+
+    def close(self):
+        self.sock.close()
+
+
+# ---- asking many at once ------------------------------------------------------
+
+def connects(attempts, seconds=1.0):
+    """Which of (netns, address, port) get a TCP connection: list of bool.
+
+    All at once; who has had no answer after @seconds gets none.
+    """
+    poll, waiting, result = select.poll(), {}, [False] * len(attempts)
+    for i, (netns, addr, port) in enumerate(attempts):
+        family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+        sock = netns.open(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.connect_ex((addr, port))
+        poll.register(sock, select.POLLOUT)
+        waiting[sock.fileno()] = (i, sock)
+    end = time.monotonic() + seconds
+    while waiting and time.monotonic() < end:
+        for fd, _ in poll.poll(50):
+            i, sock = waiting.pop(fd)
+            poll.unregister(fd)
+            result[i] = not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            sock.close()
+    for _, sock in waiting.values():
+        sock.close()
+    return result
+
+
+def connect(netns, addr, port, seconds=1.0):
+    return connects([(netns, addr, port)], seconds)[0]
+
+
+def datagram(netns, addr, port, server, seconds=0.5):
+    """Does a datagram reach @server, and its answer come back?"""
+    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+    token = os.urandom(8)
+    with netns.open(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(seconds)
+        server.settimeout(seconds)
+        try:
+            sock.sendto(token, (addr, port))
+            while True:
+                data, who = server.recvfrom(2048)
+                if data == token:
+                    break
+            server.sendto(token, who)
+            return sock.recv(2048) == token
+        except (TimeoutError, ConnectionError, PermissionError):
+            return False
+
+
+def ping(netns, addr, ident=None, seconds=0.5, data=b"stile"):
+    """Is an echo request answered?"""
+    six = ":" in addr
+    ident = os.getpid() & 0xffff if ident is None else ident
+    proto = frames.ICMP6 if six else frames.ICMP
+    with netns.open(socket.AF_INET6 if six else socket.AF_INET,
+                      socket.SOCK_RAW, proto) as sock:
+        sock.settimeout(seconds)
+        packet = frames.echo(6 if six else 4, ident, data=data)
+        if not six:
+            packet = frames.summed("0.0.0.0", addr, proto, packet)
+        end = time.monotonic() + seconds
+        try:
+            sock.sendto(packet, (addr, 0))
+            while time.monotonic() < end:
+                got, who = sock.recvfrom(65536)
+                got = got if six else got[20:]
+                if got[0] == (129 if six else 0) and who[0] == addr and \
+                        struct.unpack("!H", got[4:6])[0] == ident:
+                    return True
+        except (TimeoutError, PermissionError):
+            pass
+    return False
+
+
+# ---- the node -----------------------------------------------------------------
+
+NODE4, NODE6, FAR4, FAR6 = "192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"
+
+
+class Pod:
+    def __init__(self, node, netns, name, result):
+        self.node, self.ns, self.name, self.result = node, netns, name, result
+        ips = [ip["address"].split("/")[0] for ip in result["ips"]]
+        self.v4 = next((ip for ip in ips if ":" not in ip), None)
+        self.v6 = next((ip for ip in ips if ":" in ip), None)
+        self.ips = ips
+        self.host_ifname = next(i["name"] for i in result["interfaces"]
+                                if not i.get("sandbox"))
+
+    def mac(self):
+        return self.ns.mac("eth0")
+
+    def __repr__(self):
+        return self.name
+
+
+class Node:
+    """A node in a namespace of its own, with its daemon."""
+
+    def __init__(self, name="node", cidrs=("10.88.0.0/16", "fd00:88::/112"),
+                 mtu=1500, args=()):
+        self.name, self.cidrs, self.args = name, cidrs, list(args)
+        self.dir = f"/run/stile-{name}"
+        self.manifests = f"{self.dir}/manifests"
+        self.bpffs = f"/sys/fs/bpf/{name}"
+        self.daemon, self.pods = None, {}
+        for path in (self.manifests, self.bpffs):
+            os.makedirs(path, exist_ok=True)
+        self.ns, self.far = Netns(name), Netns(f"{name}-far")
+        self._uplink(mtu)
+
+    def _uplink(self, mtu):
+        self.ns.run("ip", "link", "add", "uplink", "mtu", mtu, "type", "veth",
+                    "peer", "name", "uplink", "mtu", mtu, "netns",
+                    self.far.name)
+        for ns, v4, v6 in ((self.ns, NODE4, NODE6), (self.far, FAR4, FAR6)):
+            ns.run("ip", "addr", "add", f"{v4}/24", "dev", "uplink")
+            ns.run("ip", "addr", "add", f"{v6}/64", "dev", "uplink", "nodad")
+            ns.run("ip", "link", "set", "uplink", "up")
+        self.ns.run("ip", "route", "add", "default", "via", FAR4)
+        self.ns.run("ip", "route", "add", "default", "via", FAR6)
+
+    # -- the daemon
+
+    def start(self, wait=True):
+        argv = self.ns.argv(
+            f"{BUILD}/stiled", "--source", f"dir:{self.manifests}",
+            "--run-dir", f"{self.dir}/run", "--state-dir", f"{self.dir}/state",
+            "--bpffs", self.bpffs, "--device", "uplink",
+            "--node-name", self.name, *self.args)
+        for cidr in self.cidrs:
+            argv += ["--pod-cidr", cidr]
+        log = open(f"{self.dir}/log", "a")
+        self.daemon = subprocess.Popen(argv, stdout=log, stderr=log)
+        if wait:
+            self.ready()
+        return self
+
+    def ready(self):
+        def answer():
+            if self.daemon.poll() is not None:
+                raise AssertionError("stiled ended:\n" + self.log())
+            return self.stile("status", check=False).returncode == 0
+        wait_for("stiled is ready", answer)
+
+    def stop(self, number=signal.SIGTERM):
+        self.daemon.send_signal(number)
+        status = self.daemon.wait(10)
+        self.daemon = None
+        return status
+
+    def log(self):
+        with open(f"{self.dir}/log") as f:
+            return f.read()[-4000:]
+
+    def stile(self, *argv, check=True):
+        return self.ns.run(f"{BUILD}/stile", "--run-dir", f"{self.dir}/run",
+                           *argv, check=check)
+
+    def ask(self, *argv):
+        """A command's answer as data."""
+        return json.loads(self.stile(*argv, "-o", "json").stdout)
+
+    def flows(self, *filters):
+        """Flow events as data, oldest first."""
+        out = self.stile("flows", *filters, "-o", "json").stdout
+        return [json.loads(line)["flow"] for line in out.splitlines() if line]
+
+    # -- manifests
+
+    def put(self, name, *objects):
+        """Write a file of manifests as it should be done: then rename it."""
+        tmp = f"{self.manifests}/.{name}"
+        with open(tmp, "w") as f:
+            for obj in objects:
+                f.write("---\n" + (obj if isinstance(obj, str)
+                                   else json.dumps(obj)) + "\n")
+        os.rename(tmp, f"{self.manifests}/{name}")
+
+    def remove(self, name):
+        os.unlink(f"{self.manifests}/{name}")
+
+    # -- pods
+
+    def plugin(self, command, pod, conf=None, netns=None, check=True):
+        namespace, name = pod.split("/")
+        conf = {"cniVersion": "1.1.0", "name": "stile", "type": "stile-cni",
+                "socket": f"{self.dir}/run/stile.sock", **(conf or {})}
+        env = dict(os.environ, CNI_COMMAND=command, CNI_IFNAME="eth0",
+                   CNI_CONTAINERID=f"{namespace}-{name}", CNI_PATH=BUILD,
+                   CNI_NETNS=netns or f"/run/netns/{name}")
+        if namespace != "none":
+            env["CNI_ARGS"] = (f"K8S_POD_NAMESPACE={namespace};"
+                               f"K8S_POD_NAME={name}")
+        return self.ns.run(f"{BUILD}/stile-cni", env=env, check=check,
+                           input=json.dumps(conf))
+
+    def pod(self, pod, labels=None, ports=(), conf=None, netns=None):
+        """Make a pod: its manifest, its namespace, CNI ADD.  "none/x" is of no
+        Kubernetes namespace."""
+        namespace, name = pod.split("/")
+        if namespace != "none":
+            self.put(f"pod-{namespace}-{name}.json",
+                     pod_manifest(pod, labels, ports))
+        netns = netns or Netns(name)
+        conf_out = wait_for(f"ADD of {pod}", lambda: self._add(pod, conf))
+        made = Pod(self, netns, pod, conf_out)
+        self.pods[pod] = made
+        return made
+
+    def _add(self, pod, conf):
+        out = self.plugin("ADD", pod, conf, check=False)
+        answer = json.loads(out.stdout or "{}")
+        if out.returncode and answer.get("code") == 11:
+            return None  # the manifest has not been seen yet
+        assert out.returncode == 0, (f"ADD {pod}: {out.stdout}{out.stderr}\n"
+                                     f"{self.log()}")
+        return answer
+
+    def delete(self, pod):
+        self.plugin("DEL", pod)
+        self.pods.pop(pod, None)
+
+
+def pod_manifest(pod, labels=None, ports=()):
+    """@ports: (name, protocol, number)."""
+    namespace, name = pod.split("/")
+    return {"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace,
+                         "labels": labels or {}},
+            "spec": {"containers": [{"name": "c", "image": "x", "ports": [
+                {"name": n, "protocol": p, "containerPort": number}
+                for n, p, number in ports]}]}}
+
+
+def namespace_manifest(name, **labels):
+    return {"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels}}
+
+
+def netpol(name, selector=None, ingress=None, egress=None, types=None):
+    """A NetworkPolicy; @name is NS/NAME, @selector the matchLabels."""
+    namespace, name = name.split("/")
+    spec = {"podSelector": {"matchLabels": selector} if selector else {}}
+    if ingress is not None:
+        spec["ingress"] = ingress
+    if egress is not None:
+        spec["egress"] = egress
+    spec["policyTypes"] = types or [
+        t for t, rules in (("Ingress", ingress), ("Egress", egress))
+        if rules is not None]
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec}
