@@ -7,6 +7,11 @@
  * told.  The number is the index of the maps and is not reused while a flow
  * may know it (its epoch is raised, and freed numbers queue up first-in
  * first-out).
+ *
+ * A file is "<container id>:<ifname>.json", 0600, ENDPOINT_FILE_BYTES long,
+ * with a checksum, written by one write() within one page: whoever is killed
+ * meanwhile leaves all of it or none.  Not synced: what it names (links, maps)
+ * does not outlive a reboot either, and fsync() costs more than all of ADD.
  */
 #pragma once
 
@@ -17,6 +22,8 @@
 
 #include "bpf/abi.h"
 #include "lib/err.h"
+
+#define ENDPOINT_FILE_BYTES 4096
 
 enum endpoint_state {
 	ENDPOINT_FREE,
@@ -32,6 +39,7 @@ struct ep {
 	char ifname[IFNAMSIZ];      /* inside the pod */
 	char host_ifname[IFNAMSIZ]; /* of our side */
 	char netns[256];            /* path, as the runtime gave it */
+	char network[130];          /* CNI network, for GC; may be empty */
 	int ifindex;                /* of our side; 0: link is gone */
 	uint8_t mac[6];             /* of the pod's side */
 	uint16_t mtu;
@@ -46,13 +54,20 @@ struct endpoints {
 	uint16_t free_queue[ENDPOINT_MAX];
 	unsigned free_head, free_n;
 	uint32_t next_serial;
+	bool read_only; /* --dry-run: files stay as they are */
 };
+
+/* Fit for an attachment, hence for a file's name: CNI 1.1's characters, at
+ * most 129 bytes; what Linux takes for a device, without '/', ':', blanks. */
+bool endpoint_id_valid(const char *container_id);
+bool endpoint_ifname_valid(const char *ifname);
 
 /**
  * endpoints_open - read the persisted attachments.
  *
  * A file that cannot be read is moved aside as NAME.bad, with a log line; the
- * others go on.  Return: 0 or -errno with a sentence.
+ * others go on.  An empty one was never answered for: it is removed.
+ * @eps: zeroed but for read_only.  Return: 0 or -errno with a sentence.
  */
 int endpoints_open(struct endpoints *eps, const char *state_dir,
                    struct err *err);
@@ -63,8 +78,15 @@ struct ep *endpoint_find(struct endpoints *eps, const char *container_id,
 struct ep *endpoint_by_ifindex(struct endpoints *eps, int ifindex);
 /* A free number, zeroed but for number and serial; NULL when all are used. */
 struct ep *endpoint_new(struct endpoints *eps);
-/* Write its file (tmp, fsync, rename). */
+/* Write its file, new or in place. */
 int endpoint_save(struct endpoints *eps, const struct ep *ep, struct err *err);
 /* Remove its file, free its number. */
 void endpoint_drop(struct endpoints *eps, struct ep *ep);
-/* Does some file hold this attachment's address? (for ipam at start) */
+/* READY or CLOSING with that address; NULL. */
+struct ep *endpoint_by_addr(struct endpoints *eps, const struct addr *addr);
+
+/* "02:00:00:00:00:01", and back; -EINVAL. */
+#define ENDPOINT_MAC_TEXT 18
+int endpoint_mac_parse(const char *text, uint8_t ret[6]);
+const char *endpoint_mac_format(const uint8_t mac[6],
+                                char buf[ENDPOINT_MAC_TEXT]);
