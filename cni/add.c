@@ -21,7 +21,7 @@ struct add {
 	struct result_ips ips; /* of prevResult or of IPAM */
 	json_t *ipam;          /* IPAM's result; set: it must be released */
 	bool made;             /* the pair is ours to delete */
-	bool asked;            /* the daemon may know of it */
+	bool known;            /* the daemon has an endpoint for it */
 };
 
 static const char *const gateway_text[FAMILY__COUNT] = {
@@ -237,12 +237,12 @@ static enum cni_code add_ask(struct add *add, struct err *err)
 	json_t *reply = NULL;
 	int r;
 
-	add->asked = true;
 	r = command_ask(add->conf, add_request(add), &reply, err);
 	if (r < 0)
 		return CNI_AGAIN;
 	if (r)
 		return (enum cni_code)r;
+	add->known = true;
 	r = reply_read(reply, &add->at);
 	json_decref(reply);
 	if (r)
@@ -280,13 +280,16 @@ static enum cni_code add_steps(struct add *add, struct err *err)
 	return code;
 }
 
-/* What fails here is left to the DEL that the runtime sends after a failed
- * ADD: the sentence to tell is the first one. */
+/*
+ * What fails here, and what a daemon may have done whose answer never came, is
+ * left to the DEL that the runtime sends after a failed ADD: the sentence to
+ * tell is the first one, and the time is up.
+ */
 static void add_undo(struct add *add)
 {
 	const struct conf *conf = add->conf;
 
-	if (add->asked)
+	if (add->known)
 		(void)command_ask(conf,
 		                  json_pack("{s:s,s:s,s:s,s:s}", "op",
 		                            "cni.del", "container_id",
@@ -296,7 +299,7 @@ static void add_undo(struct add *add)
 		                  NULL, NULL);
 	if (add->made)
 		(void)link_delete(&add->host, add->at.host_ifindex, NULL);
-	if (add->asked)
+	if (add->known)
 		(void)link_rule_remove(&add->host, add->at.host_ifname, NULL);
 	if (add->home_fd >= 0)
 		(void)netns_enter(add->home_fd, NULL, NULL);

@@ -107,6 +107,8 @@ static enum cni_code del_rules(struct del *del, struct err *err)
 	const json_t *one;
 	size_t i;
 
+	if (link_rule_remove(&del->host, del->host_ifname, err))
+		return CNI_FAILED;
 	json_array_foreach(list, i, one)
 	{
 		const char *name =
@@ -114,7 +116,7 @@ static enum cni_code del_rules(struct del *del, struct err *err)
 		const json_t *sandbox = json_object_get(one, "sandbox");
 
 		if (!name || json_string_length(sandbox) ||
-		    !conf_ifname_valid(name))
+		    !conf_ifname_valid(name) || !strcmp(name, del->host_ifname))
 			continue;
 		if (link_rule_remove(&del->host, name, err))
 			return CNI_FAILED;

@@ -118,7 +118,7 @@ struct nlmsghdr *nl_put(struct nl_batch *batch, const char *what, int ignore,
 	batch->n++;
 	msg->nlmsg_len = (uint32_t)NLMSG_LENGTH(body_len);
 	msg->nlmsg_type = type;
-	msg->nlmsg_flags = flags | NLM_F_REQUEST | NLM_F_ACK;
+	msg->nlmsg_flags = flags | NLM_F_REQUEST;
 	msg->nlmsg_seq = ++batch->nl->seq;
 	memcpy(NLMSG_DATA(msg), body, body_len);
 	return msg;
@@ -253,25 +253,15 @@ static const struct nlmsghdr *answer_next(const char *buf, size_t got,
 	return msg;
 }
 
-int nl_batch_run(struct nl_batch *batch, struct err *err)
+/* Answers to the @n requests from @first on, until that of the last. */
+static int batch_read(const struct nl_batch *batch, uint32_t first, uint32_t n,
+                      struct err *err)
 {
-	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	const int n = batch->n;
-	const uint32_t first = batch->nl->seq - (uint32_t)n + 1;
 	char buf[ANSWER_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-	const size_t bytes = batch->used;
-	const bool full = batch->full;
+	bool done = false;
 	int r = 0;
 
-	nl_batch_begin(batch, batch->nl);
-	if (full)
-		return err_set(err, -EMSGSIZE, "netlink batch is too large");
-	if (n && sendto(batch->nl->fd, batch->buf, bytes, 0,
-	                (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return err_set(err, -errno, "netlink send: %s",
-		               strerror(errno));
-
-	for (int acked = 0; acked < n;) {
+	while (!done) {
 		const ssize_t got = answer_read(batch->nl, buf, err);
 		const struct nlmsghdr *msg;
 		size_t at = 0;
@@ -281,14 +271,35 @@ int nl_batch_run(struct nl_batch *batch, struct err *err)
 		while ((msg = answer_next(buf, (size_t)got, &at))) {
 			const uint32_t index = msg->nlmsg_seq - first;
 
-			if (msg->nlmsg_type != NLMSG_ERROR ||
-			    index >= (uint32_t)n)
+			if (msg->nlmsg_type != NLMSG_ERROR || index >= n)
 				continue;
 			r = batch_answer(batch, msg, (int)index, r, err);
-			acked++;
+			done = index == n - 1;
 		}
 	}
 	return r;
+}
+
+int nl_batch_run(struct nl_batch *batch, struct err *err)
+{
+	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct nlmsghdr *last = (struct nlmsghdr *)(batch->buf + batch->last);
+	const uint32_t n = (uint32_t)batch->n;
+	const size_t bytes = batch->used;
+	const bool full = batch->full;
+
+	nl_batch_begin(batch, batch->nl);
+	if (full)
+		return err_set(err, -EMSGSIZE, "netlink batch is too large");
+	if (!n)
+		return 0;
+	/* Failures are always answered, and in order: one success will do. */
+	last->nlmsg_flags |= NLM_F_ACK;
+	if (sendto(batch->nl->fd, batch->buf, bytes, 0,
+	           (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		return err_set(err, -errno, "netlink send: %s",
+		               strerror(errno));
+	return batch_read(batch, last->nlmsg_seq - n + 1, n, err);
 }
 
 struct dump {

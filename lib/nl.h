@@ -4,8 +4,9 @@
  *
  * Ours because the plugin is static and Debian has no static libmnl; the
  * daemon uses the same code.  A batch holds several requests that the kernel
- * executes in order; nl_batch_run() sends it in one system call and reads one
- * acknowledgement for each.  See rtnetlink(7), linux/rtnetlink.h.
+ * executes in order; nl_batch_run() sends it in one system call and reads what
+ * went wrong, and the acknowledgement of the last.  See rtnetlink(7),
+ * linux/rtnetlink.h.
  */
 #pragma once
 
@@ -70,7 +71,7 @@ size_t nl_nest(struct nl_batch *batch, uint16_t type);
 void nl_nest_end(struct nl_batch *batch, size_t nest);
 
 /**
- * nl_batch_run - send the batch, wait for every acknowledgement.
+ * nl_batch_run - send the batch, wait until all of it is done.
  *
  * Return: 0, or the first error as -errno, @err saying "WHAT: reason" with the
  * kernel's extended message when it gave one.  Later requests of the batch are
