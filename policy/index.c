@@ -42,11 +42,11 @@ bool index_next(const struct index *ix, uint64_t hash, size_t *at,
 		const struct index_slot *slot =
 			&ix->slot[(hash + *at) & (ix->cap - 1)];
 
-		if (!slot->value)
+		if (slot->era != ix->era + 1)
 			return false;
 		(*at)++;
 		if (slot->hash == hash) {
-			*ret = slot->value - 1;
+			*ret = slot->value;
 			return true;
 		}
 	}
@@ -56,9 +56,9 @@ static void place(struct index *ix, uint64_t hash, uint32_t value)
 {
 	size_t at = hash & (ix->cap - 1);
 
-	while (ix->slot[at].value)
+	while (ix->slot[at].era == ix->era + 1)
 		at = (at + 1) & (ix->cap - 1);
-	ix->slot[at] = (struct index_slot){hash, value};
+	ix->slot[at] = (struct index_slot){hash, value, ix->era + 1};
 }
 
 static int grow(struct index *ix, struct arena *arena)
@@ -72,7 +72,7 @@ static int grow(struct index *ix, struct arena *arena)
 	ix->slot = slot;
 	ix->cap = cap;
 	for (size_t i = 0; i < old.cap; i++)
-		if (old.slot[i].value)
+		if (old.slot[i].era == old.era + 1)
 			place(ix, old.slot[i].hash, old.slot[i].value);
 	return 0;
 }
@@ -83,14 +83,13 @@ int index_put(struct index *ix, struct arena *arena, uint64_t hash,
 	/* At most half full: a search then looks at two slots or so. */
 	if (ix->n >= ix->cap / 2 && grow(ix, arena))
 		return -ENOMEM;
-	place(ix, hash, value + 1);
+	place(ix, hash, value);
 	ix->n++;
 	return 0;
 }
 
 void index_clear(struct index *ix)
 {
-	if (ix->n)
-		memset(ix->slot, 0, ix->cap * sizeof(*ix->slot));
+	ix->era++;
 	ix->n = 0;
 }

@@ -22,12 +22,14 @@
 
 struct index_slot {
 	uint64_t hash;
-	uint32_t value; /* plus one; 0: free */
+	uint32_t value;
+	uint32_t era; /* the index's plus one when it was put; else free */
 };
 
 struct index {
 	struct index_slot *slot;
 	size_t cap, n; /* cap: a power of two */
+	uint32_t era;  /* rises when the index is cleared */
 };
 
 /* The next candidate; start with *@at 0. */
@@ -36,7 +38,7 @@ bool index_next(const struct index *ix, uint64_t hash, size_t *at,
 /* Does not look whether it is there already.  Return: 0 or -ENOMEM. */
 int index_put(struct index *ix, struct arena *arena, uint64_t hash,
               uint32_t value);
-/* Forget the elements, keep the memory. */
+/* Forget the elements, keep the memory; costs nothing. */
 void index_clear(struct index *ix);
 
 /* The same on every run and machine; not for what strangers may flood. */
