@@ -15,9 +15,10 @@
 /* Where new entries are put together: too large for the stack. */
 struct scratch {
 	struct flow flow;
-	struct flow far; /* the far side of a translated one */
-	__u8 bytes[256];
-};
+	struct flow far;    /* the far side of a translated one */
+	struct judgement j; /* of a stale flow */
+	__u8 bytes[128];    /* a quote, made or read */
+} __attribute__((aligned(8)));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -147,15 +148,17 @@ static __always_inline __u32 *held_of(__u16 endpoint)
  * entry is only marked, whoever still holds it reads a whole flow.
  * Return: 1 when it now stands in the main table.
  */
-__noinline int flow_move(const struct flow_key *key, __u32 tag)
+__noinline int flow_move(const struct flow_key *of, __u32 tag)
 {
 	struct scratch *s = scratch_get();
 	struct flow *young, *dead;
+	struct flow_key on_stack, *key = &on_stack;
 	__u32 *n;
 	void *shard;
 
-	if (!key || !s)
+	if (!of || !s)
 		return 0;
+	on_stack = *of; /* 6.1 wants keys on the stack */
 	young = flow_young(key);
 	shard = flow_shard(tag);
 	if (!young || !shard)
@@ -247,20 +250,24 @@ static __always_inline void flow_opener(const struct flow *f,
  * flow_rejudge - a stale flow is judged anew from its opener's side.
  *
  * @t: the packet's tuple.  Writes the entry anew, or marks it dead.
- * Return: DROP_NONE, or why it was cut; @j is filled.
+ * Return: DROP_NONE, or why it was cut; scratch.j is filled.
  */
-__noinline int flow_rejudge(const struct flow_key *key, __u32 tag,
-                            const struct flow_tuple *t, struct judgement *j)
+__noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
+                            const struct flow_tuple *t)
 {
 	struct scratch *s = scratch_get();
-	struct flow_tuple opener;
+	struct flow_key on_stack, *key = &on_stack;
+	struct judgement *j;
+	struct flow_tuple *opener; /* in scratch: the stack is short */
 	struct flow *f;
 	void *shard;
 	bool main_table;
 	int d, why;
 
-	if (!key || !t || !j || !s)
+	if (!of || !t || !s)
 		return DROP_FLOW_TABLE;
+	j = &s->j;
+	on_stack = *of;
 	f = flow_find(key, tag);
 	if (!f)
 		return DROP_FLOW_TABLE;
@@ -269,8 +276,9 @@ __noinline int flow_rejudge(const struct flow_key *key, __u32 tag,
 		return DROP_FLOW_TABLE;
 	count(COUNTER_FLOW_STALE);
 	d = tuple_swapped(t) != !!(s->flow.flags & FLOW_REVERSED);
-	flow_opener(&s->flow, t, d, &opener);
-	why = judge(&opener, j);
+	opener = &s->far.other;
+	flow_opener(&s->flow, t, d, opener);
+	why = judge(opener, j);
 	if (why) {
 		flow_set(f, FLOW_DEAD);
 		count(COUNTER_FLOW_CUT);

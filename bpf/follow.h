@@ -86,16 +86,16 @@ static __always_inline bool advance_due(const struct flow *f, __u32 flags,
  * advance - what a half-open flow, or a packet that bears SYN, FIN or RST,
  * changes: flags of both sides of the flow, and the table it stands in.
  */
-__noinline int advance(const struct flow_key *key, __u32 tag,
+__noinline int advance(const struct flow_key *of, __u32 tag,
                        const struct pkt *pkt, int d)
 {
-	struct flow_tuple other;
-	struct flow_key far_key;
+	struct flow_key on_stack, *key = &on_stack, far_key;
 	struct flow *f, *pair;
 	__u32 add, flags, far_tag;
 
-	if (!key || !pkt)
+	if (!of || !pkt)
 		return 0;
+	on_stack = *of;
 	f = flow_find(key, tag);
 	if (!f || f->tag != tag)
 		return 0;
@@ -107,8 +107,7 @@ __noinline int advance(const struct flow_key *key, __u32 tag,
 			flow_move(key, tag);
 		return 0;
 	}
-	other = f->other;
-	pair = flow_pair(&other, &far_key, &far_tag);
+	pair = flow_pair(&f->other, &far_key, &far_tag);
 	if (!pair || pair->tag != far_tag)
 		return 0;
 	flow_set(pair, add);
@@ -120,19 +119,21 @@ __noinline int advance(const struct flow_key *key, __u32 tag,
 }
 
 /* Does the half-open side of a translated flow still own its far side? */
-__noinline int pair_stands(const struct flow_key *near)
+__noinline int pair_stands(const struct flow_key *of)
 {
+	struct flow_key near;
 	const struct flow *f;
-	struct flow_tuple other;
 	struct flow_key key;
 	struct flow *pair;
 	__u32 tag;
 
-	f = near ? flow_young(near) : NULL;
+	if (!of)
+		return 0;
+	near = *of; /* 6.1 wants keys on the stack */
+	f = flow_young(&near);
 	if (!f)
 		return 0;
-	other = f->other;
-	pair = flow_pair(&other, &key, &tag);
+	pair = flow_pair(&f->other, &key, &tag);
 	return pair && pair->tag == tag;
 }
 
@@ -141,15 +142,16 @@ __noinline int pair_stands(const struct flow_key *near)
  *
  * The far tuple is read here and the tag checked again behind it.
  */
-static __always_inline int follow_translated(struct __sk_buff *skb,
-                                             struct pkt *pkt,
-                                             const struct flow_way *way,
-                                             const struct flow *f, __u32 tag,
-                                             int d)
+__noinline int follow_translated(struct __sk_buff *skb, struct pkt *pkt,
+                                 const struct flow_way *way,
+                                 const struct flow *f, __u32 tag)
 {
 	struct flow_tuple to;
 
-	if (d)
+	if (!pkt || !way || !f)
+		return TC_ACT_SHOT;
+	/* Questions pass the near entry, answers the far one. */
+	if (f->flags & FLOW_XLATE_OUT)
 		tuple_reverse(&f->other, &to);
 	else
 		to = f->other;
@@ -159,6 +161,14 @@ static __always_inline int follow_translated(struct __sk_buff *skb,
 		return FOLLOW_MISS;
 	}
 	return route_along(skb, pkt, way, &to);
+}
+
+static __always_inline int follow_cut(struct __sk_buff *skb,
+                                      const struct pkt *pkt, int why)
+{
+	struct scratch *s = scratch_get();
+
+	return s ? drop(skb, pkt, &s->j, why) : TC_ACT_SHOT;
 }
 
 /*
@@ -201,13 +211,11 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		return FOLLOW_MISS;
 	}
 	if (epoch != epoch_sum(ends[0], ends[1])) {
-		struct judgement j;
-
-		why = flow_rejudge(&key, tag, &pkt->tuple, &j);
+		why = flow_rejudge(&key, tag, &pkt->tuple);
 		if (why == DROP_FLOW_TABLE || why == DROP_ENDPOINT_CLOSED)
 			return FOLLOW_MISS;
 		if (why && way.from == pkt->from)
-			return drop(skb, pkt, &j, why);
+			return follow_cut(skb, pkt, why);
 		f = flow_find(&key, tag);
 		if (!f)
 			return FOLLOW_MISS;
@@ -236,6 +244,6 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
 		return drop(skb, pkt, NULL, DROP_FRAGMENT);
 	if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))
-		return follow_translated(skb, pkt, &way, f, tag, d);
+		return follow_translated(skb, pkt, &way, f, tag);
 	return route_along(skb, pkt, &way, NULL);
 }

@@ -59,7 +59,8 @@ static __always_inline bool mac_equal(const __u8 *a, const __u8 *b)
 static __always_inline bool owns(const struct addr *addr, __u32 ifindex,
                                  const __u8 *mac)
 {
-	const struct addr_info *info = bpf_map_lookup_elem(&addrs, addr);
+	struct addr whole = *addr; /* 6.1 wants keys on the stack */
+	const struct addr_info *info = bpf_map_lookup_elem(&addrs, &whole);
 	const struct endpoint *ep;
 	__u32 number;
 

@@ -29,10 +29,12 @@ static __always_inline __u32 epoch_sum(__u16 a, __u16 b)
 static __always_inline void identify(const struct addr *addr,
                                      struct judgement *j, int end)
 {
-	const struct addr_info *info = bpf_map_lookup_elem(&addrs, addr);
 	const struct prefix_info *prefix;
+	const struct addr_info *info;
+	struct addr whole = *addr; /* 6.1 wants keys on the stack */
 	struct prefix_key key;
 
+	info = bpf_map_lookup_elem(&addrs, &whole);
 	if (info) {
 		j->identity[end] = info->identity;
 		j->endpoint[end] = info->endpoint;

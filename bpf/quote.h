@@ -146,15 +146,17 @@ static __always_inline int quote_rewrite(struct __sk_buff *skb, struct pkt *pkt,
 
 /* The same for the flow @key: its other tuple, as the quoted packet went. */
 __noinline int quote_translate(struct __sk_buff *skb, struct pkt *pkt,
-                               const struct quote *q,
-                               const struct flow_key *key, int dq)
+                               const struct quote *q, const struct flow_key *of,
+                               int dq)
 {
+	struct flow_key on_stack, *key = &on_stack;
 	struct flow_tuple to;
 	struct flow *f;
 	__u32 tag;
 
-	if (!pkt || !q || !key)
+	if (!pkt || !q || !of)
 		return DROP_MALFORMED;
+	on_stack = *of; /* 6.1 wants keys on the stack */
 	tag = flow_tag(key);
 	f = flow_find(key, tag);
 	if (!f)
@@ -176,7 +178,9 @@ static __always_inline int quote_miss(struct __sk_buff *skb,
 	const struct addr_info *info;
 
 	if (pkt->hook == HOOK_FROM_NET) {
-		info = bpf_map_lookup_elem(&addrs, &pkt->tuple.daddr);
+		struct addr whole = pkt->tuple.daddr;
+
+		info = bpf_map_lookup_elem(&addrs, &whole);
 		if (!info || !info->endpoint)
 			return TC_ACT_UNSPEC;
 	}
@@ -185,7 +189,8 @@ static __always_inline int quote_miss(struct __sk_buff *skb,
 
 __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 {
-	struct quote q = {};
+	struct scratch *s = scratch_get();
+	struct quote *q; /* in scratch: the stack is short */
 	struct flow_key key;
 	struct flow_way way;
 	struct flow *f;
@@ -193,18 +198,20 @@ __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 	bool swapped, xlate;
 	int dq, why;
 
-	if (!pkt)
+	if (!pkt || !s)
 		return TC_ACT_SHOT;
-	why = quote_parse(skb, pkt, &q);
+	q = (struct quote *)s->bytes;
+	__builtin_memset(q, 0, sizeof(*q));
+	why = quote_parse(skb, pkt, q);
 	if (why)
 		return quote_miss(skb, pkt, why);
 	/* A pod speaks for itself only: it routes for nobody. */
 	if (pkt->hook == HOOK_FROM_POD &&
-	    !addr_equal(&pkt->tuple.saddr, &q.tuple.daddr))
+	    !addr_equal(&pkt->tuple.saddr, &q->tuple.daddr))
 		return drop(skb, pkt, NULL, DROP_SPOOF_ADDRESS);
-	if (!addr_equal(&pkt->tuple.daddr, &q.tuple.saddr))
+	if (!addr_equal(&pkt->tuple.daddr, &q->tuple.saddr))
 		return quote_miss(skb, pkt, DROP_ICMP_NO_FLOW);
-	swapped = flow_key_make(&q.tuple, &key);
+	swapped = flow_key_make(&q->tuple, &key);
 	tag = flow_tag(&key);
 	f = flow_find(&key, tag);
 	if (!f)
@@ -218,14 +225,12 @@ __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 	if (f->tag != tag || way.from != pkt->from)
 		return quote_miss(skb, pkt, DROP_ICMP_NO_FLOW);
 	if (epoch != now_epoch) {
-		struct judgement j;
-
-		why = flow_rejudge(&key, tag, &q.tuple, &j);
+		why = flow_rejudge(&key, tag, &q->tuple);
 		if (why)
-			return drop(skb, pkt, &j, why);
+			return drop(skb, pkt, &s->j, why);
 	}
 	if (xlate) {
-		why = quote_translate(skb, pkt, &q, &key, dq);
+		why = quote_translate(skb, pkt, q, &key, dq);
 		if (why)
 			return drop(skb, pkt, NULL, why);
 	}
