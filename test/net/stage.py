@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -302,6 +303,21 @@ def ping(netns, addr, ident=None, seconds=0.5, data=b"stile"):
     return False
 
 
+# ---- the contract, read from its header ---------------------------------------
+
+def _abi():
+    with open(f"{TOP}/bpf/abi.h") as f:
+        text = f.read()
+    reasons = text[text.index("#define DROP_REASONS"):]
+    reasons = reasons[:reasons.index("#define DROP_ENUM")]
+    hooks = text[text.index("enum hook {"):]
+    return (["NONE"] + re.findall(r"X\((\w+),", reasons),
+            re.findall(r"HOOK_([A-Z]\w+)[ ,=]", hooks[:hooks.index("}")]),
+            re.search(r"define ABI_VERSION (\d+)", text)[1])
+
+
+REASONS, HOOKS, ABI_VERSION = _abi()
+
 # ---- the node -----------------------------------------------------------------
 
 NODE4, NODE6, FAR4, FAR6 = "192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"
@@ -395,6 +411,21 @@ class Node:
         """Flow events as data, oldest first."""
         out = self.stile("flows", *filters, "-o", "json").stdout
         return [json.loads(line)["flow"] for line in out.splitlines() if line]
+
+    def drops(self):
+        """{(hook, reason): packets}, straight from the map."""
+        out = run("bpftool", "-j", "map", "dump", "pinned",
+                  f"{self.bpffs}/v{ABI_VERSION}/drops")
+        counts = {}
+        for row in json.loads(out.stdout):
+            total = sum(int.from_bytes(bytes(int(b, 0) for b in cpu["value"]),
+                                       sys.byteorder) for cpu in row["values"])
+            number = int.from_bytes(bytes(int(b, 0) for b in row["key"]),
+                                    sys.byteorder)
+            if total:
+                hook, reason = divmod(number, len(REASONS))
+                counts[HOOKS[hook], REASONS[reason]] = total
+        return counts
 
     # -- manifests
 
