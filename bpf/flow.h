@@ -261,7 +261,6 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	struct flow_tuple *opener; /* in scratch: the stack is short */
 	struct flow *f;
 	void *shard;
-	bool main_table;
 	int d, why;
 
 	if (!of || !t || !s)
@@ -294,8 +293,7 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	s->flow.epoch = j->epoch;
 	s->flow.rule[0] = j->rule[0];
 	s->flow.rule[1] = j->rule[1];
-	main_table = s->flow.flags & FLOW_MAIN;
-	if (!main_table)
+	if (!(s->flow.flags & FLOW_MAIN))
 		return bpf_map_update_elem(&flows_new, key, &s->flow, BPF_EXIST)
 		               ? DROP_FLOW_TABLE
 		               : DROP_NONE;

@@ -38,7 +38,6 @@ static __always_inline int nat_reserve(struct scratch *s,
 }
 
 struct nat_search {
-	struct flow_tuple far;
 	__u32 start;
 	__u32 found;
 };
@@ -51,36 +50,34 @@ static long nat_try(__u32 i, void *ctx)
 
 	if (!s)
 		return 1;
-	n->far.sport = bpf_htons(config.nat_port_min + (n->start + i) % size);
-	n->found = !nat_reserve(s, &n->far);
+	s->flow.other.sport =
+		bpf_htons(config.nat_port_min + (n->start + i) % size);
+	n->found = !nat_reserve(s, &s->flow.other);
 	if (!n->found)
 		count(COUNTER_NAT_RETRY);
 	return n->found;
 }
 
 /*
- * nat_pick - reserve a far tuple for a masqueraded flow.
+ * nat_pick - reserve a far tuple for the masqueraded flow in scratch.
  *
- * @far: the opener's tuple as it leaves, source port still the pod's; on
- * success its port is the one reserved and the far entry stands.  Ports are
- * shared between destinations: only the whole tuple must be new (RFC 4787 4.1
- * would rather have one mapping an endpoint; exhaustion hurts more).
- * Return: DROP_NONE or DROP_NAT_PORTS.
+ * scratch.flow.other: the opener's tuple as it leaves, source port still the
+ * pod's; on success its port is the one reserved and the far entry stands.
+ * Ports are shared between destinations: only the whole tuple must be new
+ * (RFC 4787 4.1 would rather have one mapping an endpoint; exhaustion hurts
+ * more).  Return: DROP_NONE or DROP_NAT_PORTS.
  */
-__noinline int nat_pick(struct flow_tuple *far)
+__noinline int nat_pick(__u32 proto)
 {
 	struct scratch *s = scratch_get();
 	struct nat_search n = {};
 
-	if (!far || !s)
+	if (!s)
 		return DROP_NAT_PORTS;
-	if (!nat_port_free(far->proto))
-		return nat_reserve(s, far) ? DROP_NAT_PORTS : DROP_NONE;
-	n.far = *far;
+	if (!nat_port_free(proto))
+		return nat_reserve(s, &s->flow.other) ? DROP_NAT_PORTS
+		                                      : DROP_NONE;
 	n.start = bpf_get_prandom_u32();
 	bpf_loop(NAT_TRIES, nat_try, &n, 0);
-	if (!n.found)
-		return DROP_NAT_PORTS;
-	far->sport = n.far.sport;
-	return DROP_NONE;
+	return n.found ? DROP_NONE : DROP_NAT_PORTS;
 }

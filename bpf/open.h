@@ -83,33 +83,34 @@ static __always_inline int check_sender(struct __sk_buff *skb,
 	return mac_equal(ep->mac, mac) ? DROP_NONE : DROP_SPOOF_MAC;
 }
 
-/* The masqueraded half of a flow that leaves the node. */
-__noinline int open_masquerade(struct __sk_buff *skb, struct pkt *pkt,
-                               const struct judgement *j)
+/* Our near entry could not stand: the far one that we reserved goes. */
+static __always_inline void masquerade_undo(struct scratch *s)
 {
-	struct scratch *s = scratch_get();
-	const struct uplink *uplink;
-	const struct endpoint *ep;
-	struct flow_tuple far;
-	__u32 number, ifindex;
 	struct flow_key key;
-	struct flow_way way;
 	struct flow *f;
-	int why;
 
-	if (!pkt || !j || !s)
-		return TC_ACT_SHOT;
-	far = pkt->tuple;
-	number = j->endpoint[0];
-	ifindex = s->flow.way[0].ifindex;
-	uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
-	ep = bpf_map_lookup_elem(&endpoints, &number);
+	flow_key_make(&s->flow.other, &key);
+	f = flow_young(&key);
+	if (f)
+		flow_set(f, FLOW_DEAD);
+}
+
+/* The far entry of the flow in scratch, but for its tag and its port. */
+static __always_inline int masquerade_far(struct scratch *s,
+                                          const struct pkt *pkt,
+                                          const struct judgement *j)
+{
+	__u32 number = j->endpoint[0], ifindex = s->flow.way[0].ifindex;
+	const struct uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
+	const struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &number);
+	struct flow_tuple *far = &s->flow.other;
+
 	if (!uplink || !ep)
-		return drop(skb, pkt, j, DROP_NO_ROUTE);
-	far.saddr = uplink->addr[pkt->v6 ? FAMILY_V6 : FAMILY_V4];
-	if (!far.saddr.half[0] && !far.saddr.half[1])
-		return drop(skb, pkt, j, DROP_NO_MASQUERADE);
-
+		return DROP_NO_ROUTE;
+	*far = pkt->tuple;
+	far->saddr = uplink->addr[pkt->v6 ? FAMILY_V6 : FAMILY_V4];
+	if (!far->saddr.half[0] && !far->saddr.half[1])
+		return DROP_NO_MASQUERADE;
 	s->far = s->flow;
 	s->far.flags |= FLOW_XLATE_OUT;
 	s->far.other = pkt->tuple;
@@ -118,38 +119,49 @@ __noinline int open_masquerade(struct __sk_buff *skb, struct pkt *pkt,
 	s->far.way[0].endpoint = j->endpoint[0];
 	s->far.way[1].from = FROM_NET;
 	way_to_pod(&s->far.way[1], ep);
-	why = nat_pick(&far);
+	return DROP_NONE;
+}
+
+/*
+ * open_masquerade - a flow that leaves with the node's address.
+ *
+ * The far tuple is reserved first, then the near entry is made; whoever loses
+ * the race for that one gives its far tuple back and uses the winner's.
+ */
+__noinline int open_masquerade(struct __sk_buff *skb, struct pkt *pkt,
+                               const struct judgement *j)
+{
+	struct scratch *s = scratch_get();
+	struct flow_key key;
+	struct flow *f;
+	int why;
+
+	if (!pkt || !j || !s)
+		return TC_ACT_SHOT;
+	why = masquerade_far(s, pkt, j);
+	if (!why)
+		why = nat_pick(pkt->tuple.proto);
 	if (why)
 		return drop(skb, pkt, j, why);
-
 	s->flow.flags |= FLOW_XLATE_IN;
-	s->flow.other = far;
 	s->flow.count[0].packets = 1;
 	s->flow.count[0].bytes = pkt->len;
 	if (flow_key_make(&pkt->tuple, &key))
 		s->flow.flags |= FLOW_REVERSED;
 	s->flow.tag = flow_tag(&key);
-	way = s->flow.way[0];
 	why = flow_insert(&key, &s->flow);
 	if (why) {
-		/* Another CPU opened it first, or nobody could: ours goes. */
-		flow_key_make(&far, &key);
-		f = flow_young(&key);
-		if (f)
-			flow_set(f, FLOW_DEAD);
-		if (why != 1)
-			return drop(skb, pkt, j, DROP_FLOW_TABLE);
-		flow_key_make(&pkt->tuple, &key);
-		f = flow_young(&key);
+		masquerade_undo(s);
+		f = why == 1 ? flow_young(&key) : NULL;
 		if (!f || !(f->flags & FLOW_XLATE_IN))
 			return drop(skb, pkt, j, DROP_FLOW_TABLE);
-		far = f->other;
+		s->flow.other = f->other;
 	} else {
 		flow_tell(pkt, skb->ifindex, j, &s->flow);
 	}
 	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
 		return drop(skb, pkt, j, DROP_FRAGMENT);
-	return route_along(skb, pkt, &way, &far);
+	return route_along(skb, pkt, &s->flow.way[0], &s->flow.other);
 }
 
 /* To a pod here, to this node, or out.  scratch.flow is begun. */

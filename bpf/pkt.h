@@ -40,7 +40,6 @@ struct pkt {
 	__u8 zero[2];
 	__u32 from; /* where it comes from, as flow_way.from */
 	__be32 frag_id;
-	__u32 zero2;
 };
 
 /* The first 16 bytes of a transport header, as the protocols share them. */
@@ -339,10 +338,12 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *pkt)
  *
  * Return: DROP_NONE, or why not.  ARP is no business of it (DROP_ETHERTYPE).
  */
-static __always_inline int pkt_parse(struct __sk_buff *skb, struct pkt *pkt)
+__noinline int pkt_parse(struct __sk_buff *skb, struct pkt *pkt)
 {
 	int why;
 
+	if (!pkt)
+		return DROP_MALFORMED;
 	if (skb->vlan_present)
 		return DROP_ETHERTYPE;
 	if (skb->protocol == bpf_htons(ETH_P_IP))

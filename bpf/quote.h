@@ -194,8 +194,8 @@ __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 	struct flow_key key;
 	struct flow_way way;
 	struct flow *f;
-	__u32 tag, epoch, now_epoch;
-	bool swapped, xlate;
+	__u32 tag;
+	bool swapped, xlate, stale;
 	int dq, why;
 
 	if (!pkt || !s)
@@ -219,12 +219,11 @@ __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 	dq = swapped != !!(f->flags & FLOW_REVERSED);
 	way = f->way[(1 - dq) & 1];
 	xlate = f->flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT);
-	epoch = f->epoch;
-	now_epoch = epoch_sum(f->way[0].endpoint, f->way[1].endpoint);
+	stale = f->epoch != epoch_sum(f->way[0].endpoint, f->way[1].endpoint);
 	asm volatile("" ::: "memory");
 	if (f->tag != tag || way.from != pkt->from)
 		return quote_miss(skb, pkt, DROP_ICMP_NO_FLOW);
-	if (epoch != now_epoch) {
+	if (stale) {
 		why = flow_rejudge(&key, tag, &q->tuple);
 		if (why)
 			return drop(skb, pkt, &s->j, why);
