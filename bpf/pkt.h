@@ -37,7 +37,8 @@ struct pkt {
 	__u8 icmp;       /* ICMP type, when it is one */
 	__u8 icmp_error; /* 1: an error that quotes a packet */
 	__u8 hook;       /* enum hook that sees it */
-	__u8 zero[2];
+	__u8 jumbo;      /* bytes of a header that segments will not bear */
+	__u8 zero;
 	__u32 from; /* where it comes from, as flow_way.from */
 	__be32 frag_id;
 };
@@ -227,6 +228,8 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *pkt)
 	pkt->v6 = 1;
 	pkt->tuple.proto = ip.nexthdr;
 	pkt->ttl = ip.hop_limit;
+	/* BIG TCP: a jumbogram option that cutting takes away (RFC 2675). */
+	pkt->jumbo = !len && ip.nexthdr == IPPROTO_HOPOPTS ? 8 : 0;
 	pkt->l4 = ETH_HLEN + sizeof(ip);
 	if (ip.nexthdr == IPPROTO_TCP || ip.nexthdr == IPPROTO_UDP ||
 	    ip.nexthdr == IPPROTO_ICMPV6)
