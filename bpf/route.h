@@ -31,8 +31,7 @@ static __always_inline bool pkt_exceeds(struct __sk_buff *skb,
 
 	if (!mtu || pkt->len <= mtu)
 		return false;
-	return !gso ||
-	       gso + (pkt->l4 - ETH_HLEN - pkt->jumbo) + pkt->hdr > mtu;
+	return !gso || gso + (pkt->l4 - ETH_HLEN - pkt->jumbo) + pkt->hdr > mtu;
 }
 
 /*
