@@ -16,21 +16,24 @@
 #include "lib/err.h"
 #include "policy/policy.h"
 
+#define STORE_ID_MAX 512
+
 struct store_object {
 	char *id;     /* "NetworkPolicy/shop/web": kind, namespace, name */
 	char *origin; /* where it stands now: a file's name, for messages */
 	struct arena *arena;
-	struct object object;
-	char *error;       /* of the newest version, when refused or partly read */
+	struct object object; /* OBJECT_NONE: no version could be read */
+	bool whole;  /* the version in force was read without an error */
+	char *error; /* of the newest version, when refused or partly read */
 	uint64_t revision; /* of the store, when it was put */
 	UT_hash_handle hh;
 };
 
 struct store {
 	struct store_object *objects; /* by id */
-	uint64_t revision; /* rises with every change */
-	bool synced;       /* the source's first full answer is in */
-	unsigned refused;  /* objects whose newest version was refused */
+	uint64_t revision;            /* rises with every change */
+	bool synced;                  /* the source's first full answer is in */
+	unsigned refused;             /* objects that have an error */
 	void (*on_change)(void *user);
 	void *user;
 };
@@ -47,9 +50,19 @@ struct store {
  */
 int store_put(struct store *store, json_t *doc, const char *origin,
               struct err *err);
-/* The id of a manifest, for store_remove(): 0, or -EINVAL with a sentence. */
+/*
+ * The id of a manifest, for store_remove(): 0, or -EINVAL with a sentence.
+ * Kinds that are none of ours bear their group: "NetworkPolicy.crd.io/shop/x".
+ */
 int store_id(json_t *doc, char *buf, size_t size, struct err *err);
 void store_remove(struct store *store, const char *id);
+/* What could not be read at all, an object or a file ("File/web.yaml"): what
+ * stood under @id stays, with @error.  -ENOMEM. */
+int store_refuse(struct store *store, const char *id, const char *origin,
+                 const char *error);
+/* Borrowed until the next change; NULL. */
+const struct store_object *store_find(const struct store *store,
+                                      const char *id);
 void store_synced(struct store *store);
 void store_clear(struct store *store);
 

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BLOCK_BYTES ((size_t)32 * 1024)
+/* Blocks double: thousands of small arenas live beside a few large ones. */
+#define BLOCK_FIRST ((size_t)448)
+#define BLOCK_LAST  ((size_t)32 * 1024)
 #define ALIGN       ((size_t)16)
 
 struct block {
@@ -42,10 +44,15 @@ void arena_free(struct arena *arena)
 
 static struct block *block_add(struct arena *arena, size_t bytes)
 {
-	size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+	const size_t room = arena->cap ? arena->cap - arena->taken : SIZE_MAX;
+	size_t size = arena->blocks ? arena->blocks->size * 2 : BLOCK_FIRST;
 	struct block *b;
 
-	if (arena->cap && size > arena->cap - arena->taken)
+	if (size > BLOCK_LAST)
+		size = BLOCK_LAST;
+	if (size < bytes || size > room)
+		size = bytes;
+	if (size > room)
 		return NULL;
 	b = malloc(sizeof(*b) + size);
 	if (!b)
