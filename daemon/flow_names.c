@@ -270,9 +270,9 @@ static void print_nearest(FILE *f, const struct question_side *q,
 		rule_words(rule, q->dir, near->netpol->ns);
 	char differs[DIFFERS_TEXT_MAX];
 
-	fprintf(f, "%s/%s rule %zu, %.*s%s, %s", near->netpol->ns,
-	        near->netpol->name, near->index, NEAREST_WORDS_MAX,
-	        words ? words : "",
+	fprintf(f, "%s/%s %s[%zu] %.*s%s: %s", near->netpol->ns,
+	        near->netpol->name, dir_name(q->dir), near->index,
+	        NEAREST_WORDS_MAX, words ? words : "",
 	        words && strlen(words) > NEAREST_WORDS_MAX ? "…" : "",
 	        rule_view_differs(near, differs));
 }

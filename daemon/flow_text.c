@@ -173,8 +173,9 @@ static void print_allowed(FILE *f, const struct flow_view *view)
 		packed_get(view->rule[dir], 0, ns, sizeof(ns));
 		packed_get(view->rule[dir], 1, name, sizeof(name));
 		packed_get(view->rule[dir], 2, index, sizeof(index));
-		fprintf(f, "%s%s allowed by NetworkPolicy %s/%s rule %s",
-		        before, dir_name((unsigned)dir), ns, name, index);
+		fprintf(f, "%s%s allowed by NetworkPolicy %s/%s %s[%s]", before,
+		        dir_name((unsigned)dir), ns, name,
+		        dir_name((unsigned)dir), index);
 		before = "; ";
 	}
 }

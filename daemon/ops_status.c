@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ops_status.c - how the daemon and its datapath are. */
+#include <string.h>
+#include <time.h>
+
+#include "cni/wire.h"
+#include "daemon/daemon.h"
+#include "daemon/names.h"
+#include "daemon/ops_show.h"
+#include "lib/version.h"
+
+#define COUNTER_KEY_MAX 40
+
+/* "FLOW_OPENED" as a key of JSON. */
+static const char *lower(const char *name, char buf[COUNTER_KEY_MAX])
+{
+	size_t i = 0;
+
+	for (; name[i] && i + 1 < COUNTER_KEY_MAX; i++)
+		buf[i] = name[i] >= 'A' && name[i] <= 'Z'
+		                 ? (char)(name[i] - 'A' + 'a')
+		                 : name[i];
+	buf[i] = '\0';
+	return buf;
+}
+
+static json_t *counters_json(struct dp *dp)
+{
+	json_t *object = json_object();
+	char key[COUNTER_KEY_MAX];
+	uint64_t n;
+
+	for (unsigned i = 0; i < COUNTER__COUNT; i++)
+		if (!dp_counter(dp, i, &n))
+			(void)json_object_set_new(object,
+			                          lower(counter_name(i), key),
+			                          json_integer((json_int_t)n));
+	return object;
+}
+
+static json_t *drops_json(struct dp *dp)
+{
+	json_t *list = json_array();
+
+	for (unsigned why = 1; why < DROP__COUNT; why++) {
+		uint64_t sum = 0, n;
+
+		for (unsigned hook = 0; hook < HOOK__COUNT; hook++)
+			if (!dp_drop_count(dp, why, hook, &n))
+				sum += n;
+		if (sum)
+			(void)json_array_append_new(
+				list, json_pack("{s:s, s:s, s:I}", "reason",
+			                        drop_name(why), "text",
+			                        drop_text(why), "packets",
+			                        (json_int_t)sum));
+	}
+	return list;
+}
+
+/* ADD's own answer is the truth: ask the operation that the plugin asks. */
+static void put_ready(json_t *status, struct daemon *daemon)
+{
+	const char *why = NULL;
+	json_t *reply = NULL;
+
+	for (const struct server_op *op = cni_ops; op->name; op++)
+		if (!strcmp(op->name, "cni.status") && op->reply) {
+			json_t *request = json_pack("{s:s}", "op", op->name);
+
+			reply = op->reply(daemon, request);
+			json_decref(request);
+		}
+	if (!reply)
+		why = "the daemon gave no answer";
+	else
+		(void)wire_is_error(reply, &why);
+	(void)json_object_set_new(status, "ready", json_boolean(!why));
+	if (why)
+		(void)json_object_set_new(status, "reason", json_string(why));
+	json_decref(reply);
+}
+
+static void put_objects(json_t *status, struct daemon *daemon)
+{
+	const struct store_object *object, *next;
+	const struct compiled *compiled =
+		daemon->reconcile ? reconcile_compiled(daemon->reconcile)
+				  : NULL;
+	int pods = 0, policies = 0, namespaces = 0, endpoints = 0;
+
+	HASH_ITER(hh, daemon->store.objects, object, next)
+	{
+		pods += object->object.kind == OBJECT_POD;
+		policies += object->object.kind == OBJECT_NETPOL;
+		namespaces += object->object.kind == OBJECT_NAMESPACE;
+	}
+	for (unsigned i = 1; i < ENDPOINT_MAX; i++)
+		endpoints += daemon->endpoints.ep[i].state == ENDPOINT_READY;
+	(void)json_object_update_new(
+		status,
+		json_pack("{s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I}",
+	                  "endpoints", endpoints, "pods", pods, "namespaces",
+	                  namespaces, "policies", policies, "refused",
+	                  (int)daemon->store.refused, "identities",
+	                  (json_int_t)(compiled ? compiled->n_identities : 0),
+	                  "addresses",
+	                  (json_int_t)(compiled ? compiled->n_addrs : 0),
+	                  "policy_tables",
+	                  (json_int_t)(compiled ? compiled->n_tables : 0)));
+}
+
+static json_t *source_json(const struct daemon *daemon)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s%s",
+	         daemon->config.source_kube ? "kube" : "dir:",
+	         daemon->config.source_kube ? "" : daemon->config.source_dir);
+	return json_pack("{s:s, s:b, s:I}", "name", text, "synced",
+	                 (int)daemon->store.synced, "revision",
+	                 (json_int_t)daemon->store.revision);
+}
+
+static json_t *flow_log_json(const struct daemon *daemon)
+{
+	struct flowlog_stats stats = {};
+
+	if (daemon->flowlog)
+		flowlog_stats(daemon->flowlog, &stats);
+	return json_pack("{s:I, s:i, s:i, s:I}", "seen", (json_int_t)stats.seen,
+	                 "kept", (int)stats.kept, "followers",
+	                 (int)stats.followers, "bytes",
+	                 (json_int_t)stats.bytes);
+}
+
+json_t *show_status(struct daemon *daemon, const json_t *request)
+{
+	json_t *nodes = show_nodes(daemon, request);
+	json_t *node = json_array_get(json_object_get(nodes, "items"), 0);
+	json_t *status = json_object();
+
+	put_ready(status, daemon);
+	(void)json_object_update_new(
+		status,
+		json_pack("{s:s, s:i, s:s, s:o, s:s, s:b}", "version",
+	                  STILE_VERSION, "abi_version", ABI_VERSION,
+	                  "node_name", daemon->config.node_name, "source",
+	                  source_json(daemon), "policy_mode",
+	                  daemon->config.audit ? "audit" : "enforce",
+	                  "masquerade", (int)daemon->config.masquerade));
+	put_objects(status, daemon);
+	if (daemon->reconcile) {
+		(void)json_object_set_new(
+			status, "revision",
+			json_integer((json_int_t)reconcile_revision(
+				daemon->reconcile)));
+		(void)json_object_set_new(
+			status, "problems",
+			reconcile_problems(daemon->reconcile));
+	}
+	(void)json_object_update_missing(status, node);
+	json_decref(nodes);
+	(void)json_object_del(status, "name");
+	(void)json_object_del(status, "local");
+	if (daemon->dp) {
+		(void)json_object_set_new(
+			status, "datapath",
+			json_pack("{s:s, s:b}", "pins", dp_pin_dir(daemon->dp),
+		                  "adopted", (int)dp_adopted(daemon->dp)));
+		(void)json_object_set_new(status, "counters",
+		                          counters_json(daemon->dp));
+		(void)json_object_set_new(status, "drops",
+		                          drops_json(daemon->dp));
+	}
+	(void)json_object_set_new(status, "flow_log", flow_log_json(daemon));
+	return status;
+}
