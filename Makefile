@@ -28,11 +28,12 @@ test_lib   := $(wildcard test/lib/*.c)
 unit_bin   := $(patsubst test/unit/%.c,$O/test/unit/%,$(wildcard test/unit/*_test.c))
 bpf_bin    := $(patsubst test/bpf/%.c,$O/test/bpf/%,$(wildcard test/bpf/*_test.c))
 tool_bin   := $(patsubst test/net/%.c,$O/test/net/%,$(wildcard test/net/*.c))
-bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(wildcard test/bench/*.c))
+bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(filter-out %.bpf.c,$(wildcard test/bench/*.c))) \
+              $O/test/bench/floor.bpf.o
 fuzz_bin   := $(patsubst test/fuzz/%.c,$O/test/fuzz/%,$(wildcard test/fuzz/*.c))
 all_c      := $(wildcard */*.c test/*/*.c)
 all_h      := $(wildcard */*.h test/*.h test/*/*.h)
-tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out bpf/%,$(all_c)) bpf/datapath.bpf.c)
+tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out bpf/% %.bpf.c,$(all_c)) bpf/datapath.bpf.c)
 programs   := $O/stiled $O/stile $O/stile-cni
 obj         = $(patsubst %.c,$O/%.o,$(1))
 
@@ -54,6 +55,7 @@ ready = $(Q)scripts/deps && $(MAKE) --no-print-directory \
 
 check: unit fmt-check $O/abi.ok ## unit tests, formatting, layers; needs no root
 	$(Q)scripts/check-layers
+	$(Q)scripts/drop-reasons --check
 	$(Q)scripts/test-run -O $O unit
 
 test:                           ## every test (the privileged ones by sudo)
@@ -103,6 +105,10 @@ fmt-check:
 
 # The datapath: one object, one skeleton.
 $O/datapath.bpf.o: bpf/datapath.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$O/test/bench/floor.bpf.o: test/bench/floor.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
