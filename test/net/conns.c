@@ -36,6 +36,7 @@ struct conn {
 	enum phase phase;
 	uint32_t word; /* whose echo it waits for */
 	size_t got;    /* bytes of it */
+	uint64_t since_ms;
 };
 
 struct client {
@@ -97,6 +98,16 @@ static void echo(int fd)
 		close(fd);
 }
 
+static void accept_all(int epoll, int listening)
+{
+	int fd;
+
+	while ((fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+		watch(epoll, fd, EPOLLIN, (unsigned)fd);
+}
+
+#define LISTENING (1ull << 32) /* beside the descriptor in an event's data */
+
 static _Noreturn void serve(int n_ports, char **port)
 {
 	struct epoll_event event[EVENTS];
@@ -105,7 +116,7 @@ static _Noreturn void serve(int n_ports, char **port)
 
 	for (int i = 0; i < n_ports; i++) {
 		fd = listener((uint16_t)strtoul(port[i], NULL, 10));
-		watch(epoll, fd, EPOLLIN, 1ull << 32 | (unsigned)fd);
+		watch(epoll, fd, EPOLLIN, LISTENING | (unsigned)fd);
 	}
 	puts("ready");
 	(void)fflush(stdout);
@@ -113,13 +124,10 @@ static _Noreturn void serve(int n_ports, char **port)
 		n = epoll_wait(epoll, event, EVENTS, -1);
 		for (int i = 0; i < n; i++) {
 			fd = (int)(uint32_t)event[i].data.u64;
-			if (!(event[i].data.u64 >> 32)) {
+			if (event[i].data.u64 & LISTENING)
+				accept_all(epoll, fd);
+			else
 				echo(fd);
-				continue;
-			}
-			while ((fd = accept4((int)(uint32_t)event[i].data.u64,
-			                     NULL, NULL, SOCK_NONBLOCK)) >= 0)
-				watch(epoll, fd, EPOLLIN, (unsigned)fd);
 		}
 	}
 }
@@ -235,20 +243,23 @@ static void hold_open(struct client *client)
 	(void)fflush(stdout);
 }
 
+static void ask_all(struct client *client)
+{
+	for (int i = 0; i < client->n; i++) {
+		struct conn *conn = &client->conn[i];
+
+		if (conn->phase != PHASE_DONE || !conn_ask(conn))
+			conn_end(conn);
+	}
+}
+
 static int hold(struct client *client)
 {
 	char line[64];
 
 	hold_open(client);
 	while (fgets(line, sizeof(line), stdin)) {
-		for (int i = 0; i < client->n; i++) {
-			struct conn *conn = &client->conn[i];
-
-			if (conn->phase != PHASE_DONE)
-				conn_end(conn);
-			else if (!conn_ask(conn))
-				conn_end(conn);
-		}
+		ask_all(client);
 		settle(client, PHASE_ECHO, 0);
 		printf("alive %d\n", count(client, PHASE_DONE));
 		(void)fflush(stdout);
@@ -256,31 +267,34 @@ static int hold(struct client *client)
 	return 0;
 }
 
+/* End what is done or late; true when it was done. */
+static bool churn_end(struct conn *conn)
+{
+	bool done = conn->phase == PHASE_DONE;
+
+	if (done ||
+	    (conn->phase != PHASE_NONE && now_ms() > conn->since_ms + WAIT_MS))
+		conn_end(conn);
+	return done;
+}
+
 static int churn(struct client *client, int total)
 {
 	int started = 0, done = 0;
-	uint64_t *since = calloc((size_t)client->n, sizeof(*since));
 
-	while (since &&
-	       (started < total || count(client, PHASE_NONE) < client->n)) {
+	while (started < total || count(client, PHASE_NONE) < client->n) {
 		for (int i = 0; i < client->n; i++) {
 			struct conn *conn = &client->conn[i];
 
-			if (conn->phase == PHASE_DONE)
-				done++;
-			if (conn->phase == PHASE_DONE ||
-			    (conn->phase != PHASE_NONE &&
-			     now_ms() > since[i] + WAIT_MS))
-				conn_end(conn);
-			if (conn->phase == PHASE_NONE && started < total) {
-				since[i] = now_ms();
-				started++;
-				conn_open(client, i);
-			}
+			done += churn_end(conn);
+			if (conn->phase != PHASE_NONE || started == total)
+				continue;
+			conn->since_ms = now_ms();
+			started++;
+			conn_open(client, i);
 		}
 		turn(client, 10);
 	}
-	free(since);
 	printf("done %d\n", done);
 	return 0;
 }

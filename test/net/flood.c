@@ -110,7 +110,11 @@ static void frame_init(struct frame *frame, int fd, char **argv)
 
 static void frame_syn(struct frame *frame, uint32_t number, uint16_t dport)
 {
-	struct tcphdr tcp = {.doff = 5, .syn = 1};
+	struct tcphdr tcp;
+
+	memset(&tcp, 0, sizeof(tcp));
+	tcp.doff = 5;
+	tcp.syn = 1;
 
 	tcp.source = htons((uint16_t)(PORT_LOW + number % PORT_COUNT));
 	tcp.dest = htons(dport);
