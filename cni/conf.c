@@ -467,9 +467,9 @@ static enum cni_code json_read_all(struct conf *conf, struct err *err)
 
 	conf->socket = WIRE_SOCKET;
 	conf->state_dir = CONF_STATE_DIR;
-	code = json_read_name(conf, err);
+	code = json_read_version(conf, err);
 	if (!code)
-		code = json_read_version(conf, err);
+		code = json_read_name(conf, err);
 	if (!code && conf->command != COMMAND_DEL &&
 	    conf->command != COMMAND_GC)
 		code = json_check_keys(conf, err);

@@ -30,8 +30,12 @@ static int del_ask(const struct del *del, json_t **ret, struct err *err)
 	                   ret, err);
 }
 
-/* Written first, then asked once more: the daemon may have come up between. */
-static int del_queue(const struct del *del, json_t **ret, struct err *err)
+/*
+ * Written first, then asked once more: the daemon may have come up between.
+ * One that was there and did not answer in time has the request still.
+ */
+static int del_queue(const struct del *del, int why, json_t **ret,
+                     struct err *err)
 {
 	const struct conf *conf = del->conf;
 	struct err unreachable;
@@ -41,8 +45,7 @@ static int del_queue(const struct del *del, json_t **ret, struct err *err)
 	              del->host_ifname, err);
 	if (r)
 		return r;
-	r = del_ask(del, ret, &unreachable);
-	if (!r)
+	if (why != -ETIMEDOUT && !del_ask(del, ret, &unreachable))
 		queue_remove(conf->state_dir, del->host_ifname);
 	return 0;
 }
@@ -55,7 +58,7 @@ static enum cni_code del_tell(struct del *del, struct err *err)
 	r = del_ask(del, &reply, err);
 	if (r > 0)
 		return (enum cni_code)r;
-	if (r && del_queue(del, &reply, err))
+	if (r && del_queue(del, r, &reply, err))
 		return CNI_AGAIN;
 	del->taken = json_is_true(json_object_get(reply, "taken"));
 	json_decref(reply);
