@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+/* ops_policy.c - the operations on policies: list, get, why, verify. */
+#include <string.h>
+
+#include "daemon/daemon.h"
+#include "daemon/names.h"
+#include "daemon/ops_show.h"
+#include "daemon/why.h"
+#include "daemon/words.h"
+
+#define NETPOL_PREFIX "NetworkPolicy/"
+
+/* "NetworkPolicy/shop/web" -> "shop" into @ns, "web". */
+static const char *split_id(const char *id, char *ns, size_t size)
+{
+	const char *text = id + strlen(NETPOL_PREFIX);
+	const char *slash = strchr(text, '/');
+
+	ns[0] = '\0';
+	if (!slash)
+		return text;
+	snprintf(ns, size, "%.*s", (int)(slash - text), text);
+	return slash + 1;
+}
+
+static bool is_netpol(const struct store_object *object)
+{
+	return !strncmp(object->id, NETPOL_PREFIX, strlen(NETPOL_PREFIX));
+}
+
+/* Pods of this node that it selects. */
+static int selected(const struct daemon *daemon, const struct netpol *netpol)
+{
+	int n = 0;
+
+	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
+		const struct ep *ep = &daemon->endpoints.ep[i];
+		const struct pod *pod;
+
+		if (ep->state != ENDPOINT_READY ||
+		    strcmp(ep->pod_ns, netpol->ns) != 0)
+			continue;
+		pod = store_pod(&daemon->store, ep->pod_ns, ep->pod_name);
+		n += pod && selector_match(&netpol->pod_selector, &pod->labels);
+	}
+	return n;
+}
+
+/* in force; in part: rules that can not be read; the last good one; refused. */
+static const char *state_word(const struct store_object *object,
+                              const char *problem)
+{
+	if (object->object.kind != OBJECT_NETPOL)
+		return "refused";
+	if (problem)
+		return "not in force";
+	if (!object->error)
+		return "in force";
+	return object->whole ? "last good version in force"
+	                     : "in force, unreadable rules closed";
+}
+
+/* What reconcile says of an object, or NULL; borrowed from @problems. */
+static const char *problem_of(const json_t *problems, const char *id)
+{
+	const json_t *problem;
+	size_t i;
+
+	json_array_foreach(problems, i, problem)
+	{
+		const char *object =
+			json_string_value(json_object_get(problem, "object"));
+
+		if (object && !strcmp(object, id))
+			return json_string_value(
+				json_object_get(problem, "error"));
+	}
+	return NULL;
+}
+
+static json_t *directions_json(const struct netpol *netpol)
+{
+	json_t *list = json_array();
+
+	for (int dir = 0; dir < DIR__COUNT; dir++)
+		if (netpol->applies[dir])
+			(void)json_array_append_new(
+				list, json_string(dir_name((unsigned)dir)));
+	return list;
+}
+
+static json_t *netpol_json(const struct daemon *daemon,
+                           const struct store_object *object,
+                           const json_t *problems)
+{
+	const struct netpol *netpol = &object->object.netpol;
+	const bool good = object->object.kind == OBJECT_NETPOL;
+	const char *problem = problem_of(problems, object->id);
+	char ns[256];
+	const char *name = split_id(object->id, ns, sizeof(ns));
+	json_t *line = json_pack(
+		"{s:s, s:s, s:s, s:I, s:s}", "namespace", ns, "name", name,
+		"state", state_word(object, object->error ? NULL : problem),
+		"revision", (json_int_t)object->revision, "origin",
+		object->origin ? object->origin : "");
+
+	if (!line)
+		return NULL;
+	if (good)
+		(void)json_object_update_new(
+			line,
+			json_pack("{s:i, s:o, s:i, s:i}", "endpoints",
+		                  selected(daemon, netpol), "directions",
+		                  directions_json(netpol), "ingress_rules",
+		                  (int)netpol->n_rules[DIR_INGRESS],
+		                  "egress_rules",
+		                  (int)netpol->n_rules[DIR_EGRESS]));
+	if (object->error || problem)
+		(void)json_object_set_new(
+			line, "error",
+			json_string(object->error ? object->error : problem));
+	return line;
+}
+
+static int id_compare(const struct store_object *a,
+                      const struct store_object *b)
+{
+	return strcmp(a->id, b->id);
+}
+
+static json_t *problems_of(const struct daemon *daemon)
+{
+	return daemon->reconcile ? reconcile_problems(daemon->reconcile)
+	                         : json_array();
+}
+
+static json_t *policy_list(struct daemon *daemon, const json_t *request)
+{
+	const struct store_object *object, *next;
+	json_t *list = json_array(), *problems = problems_of(daemon);
+
+	(void)request;
+	HASH_SORT(daemon->store.objects, id_compare);
+	HASH_ITER(hh, daemon->store.objects, object, next)
+	{
+		if (is_netpol(object))
+			(void)json_array_append_new(
+				list, netpol_json(daemon, object, problems));
+	}
+	json_decref(problems);
+	return show_items(list);
+}
+
+/* ---- one policy ---------------------------------------------------------- */
+
+/* NS/NAME, or NAME where only one namespace has it: else NULL and a count. */
+static const struct store_object *policy_named(const struct daemon *daemon,
+                                               const char *name, int *ret_n)
+{
+	const struct store_object *object, *next, *found = NULL;
+
+	*ret_n = 0;
+	HASH_ITER(hh, daemon->store.objects, object, next)
+	{
+		char ns[256];
+		const char *bare;
+
+		if (!is_netpol(object))
+			continue;
+		bare = split_id(object->id, ns, sizeof(ns));
+		if (strcmp(bare, name) != 0 &&
+		    strcmp(object->id + strlen(NETPOL_PREFIX), name) != 0)
+			continue;
+		found = object;
+		++*ret_n;
+	}
+	return *ret_n == 1 ? found : NULL;
+}
+
+static json_t *rules_json(const struct netpol *netpol, enum dir dir)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < netpol->n_rules[dir]; i++) {
+		const struct rule *rule = &netpol->rule[dir][i];
+		_cleanup_(free_p) char *words =
+			rule_words(rule, dir, netpol->ns);
+
+		(void)json_array_append_new(
+			list, json_pack("{s:i, s:s, s:b}", "index", (int)i,
+		                        "words", words ? words : "", "readable",
+		                        !rule->unreadable));
+	}
+	return list;
+}
+
+static json_t *selected_json(const struct daemon *daemon,
+                             const struct netpol *netpol)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
+		const struct ep *ep = &daemon->endpoints.ep[i];
+		const struct pod *pod;
+
+		if (ep->state != ENDPOINT_READY ||
+		    strcmp(ep->pod_ns, netpol->ns) != 0)
+			continue;
+		pod = store_pod(&daemon->store, ep->pod_ns, ep->pod_name);
+		if (pod && selector_match(&netpol->pod_selector, &pod->labels))
+			(void)json_array_append_new(list,
+			                            json_string(ep->pod_name));
+	}
+	return list;
+}
+
+static json_t *policy_get(struct daemon *daemon, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "name"));
+	const struct store_object *object;
+	json_t *line, *problems;
+	int n = 0;
+
+	object = name ? policy_named(daemon, name, &n) : NULL;
+	if (!object)
+		return show_error(n ? "several namespaces have a policy of "
+		                      "that name: say NS/NAME"
+		                    : "no such policy; `stile policy list` "
+		                      "shows them");
+	problems = problems_of(daemon);
+	line = netpol_json(daemon, object, problems);
+	json_decref(problems);
+	if (line && object->object.kind == OBJECT_NETPOL) {
+		const struct netpol *netpol = &object->object.netpol;
+		_cleanup_(free_p) char *subject = subject_words(netpol);
+
+		(void)json_object_update_new(
+			line,
+			json_pack("{s:s, s:o, s:o, s:o}", "subject",
+		                  subject ? subject : "", "pods",
+		                  selected_json(daemon, netpol), "ingress",
+		                  rules_json(netpol, DIR_INGRESS), "egress",
+		                  rules_json(netpol, DIR_EGRESS)));
+	}
+	return line;
+}
+
+static json_t *policy_verify(struct daemon *daemon, const json_t *request)
+{
+	struct err err = {};
+	json_t *result;
+
+	(void)request;
+	if (!daemon->reconcile)
+		return show_error("nothing is in force yet");
+	result = reconcile_verify(daemon->reconcile, &err);
+	return result ? result : show_error(err.text);
+}
+
+const struct server_op policy_ops[] = {
+	{.name = "policy.list", .reply = policy_list},
+	{.name = "policy.get", .reply = policy_get},
+	{.name = "policy.why", .reply = policy_why},
+	{.name = "policy.verify", .reply = policy_verify},
+	{.name = NULL},
+};
