@@ -221,7 +221,7 @@ static int reply_read(const json_t *reply, struct attachment *at)
 	}
 	if (!pins || strlen(pins) >= sizeof(at->pins) || !json_array_size(ips))
 		return -EINVAL;
-	strcpy(at->pins, pins);
+	memcpy(at->pins, pins, strlen(pins) + 1);
 	if (mac && mac_parse(mac, at->host_mac))
 		return -EINVAL;
 	if (mtu < 0 || mtu > 65535 || gso < 0 || gso > UINT32_MAX)

@@ -156,10 +156,8 @@ static enum cni_code child_error(const struct conf *conf, int status,
 		return err_set(err, CNI_FAILED,
 		               "ipam '%s': failed with exit code %d",
 		               conf->ipam, status);
-	return err_set(err,
-	               code > 0 && code < 100000 ? (enum cni_code)code
-	                                         : CNI_FAILED,
-	               "ipam '%s': %s", conf->ipam, msg);
+	(void)err_set(err, 0, "ipam '%s': %s", conf->ipam, msg);
+	return code > 0 && code < 100000 ? (enum cni_code)code : CNI_FAILED;
 }
 
 static enum cni_code child_finish(const struct conf *conf,
@@ -170,6 +168,8 @@ static enum cni_code child_finish(const struct conf *conf,
 	const ssize_t n = buf ? child_read(child, buf) : -ENOMEM;
 	const int status = child_wait(child, n < 0);
 	json_t *said;
+
+	close(child->output);
 
 	if (n < 0)
 		return err_set(err, CNI_AGAIN, "ipam '%s': %s", conf->ipam,
@@ -199,7 +199,6 @@ enum cni_code delegate_run(const struct conf *conf, const char *command,
 {
 	struct child child = {.command = command};
 	_cleanup_(closep) int input = -1;
-	_cleanup_(closep) int output = -1;
 	enum cni_code code;
 	int r;
 
@@ -215,6 +214,5 @@ enum cni_code delegate_run(const struct conf *conf, const char *command,
 	if (r)
 		return err_set(err, CNI_FAILED, "ipam '%s': %s", conf->ipam,
 		               strerror(-r));
-	output = child.output;
 	return child_finish(conf, &child, ret, err);
 }

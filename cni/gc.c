@@ -47,12 +47,12 @@ static bool is_valid(const struct gc *gc, const char *host_ifname)
 	return false;
 }
 
-static void orphan_note(struct gc *gc, int ifindex, const char *name)
+static void orphan_note(struct gc *gc, int ifindex, const char name[IFNAMSIZ])
 {
 	if (gc->n == ORPHANS_MAX)
 		return;
 	gc->orphan[gc->n].ifindex = ifindex;
-	strcpy(gc->orphan[gc->n].name, name);
+	memcpy(gc->orphan[gc->n].name, name, IFNAMSIZ);
 	gc->n++;
 }
 
@@ -61,7 +61,7 @@ static void orphan_note(struct gc *gc, int ifindex, const char *name)
 static int see_link(const struct nlmsghdr *msg, void *user)
 {
 	const struct ifinfomsg *body = NLMSG_DATA(msg);
-	char name[IFNAMSIZ], alias[IFALIASZ] = "";
+	char name[IFNAMSIZ] = "", alias[IFALIASZ] = "";
 	struct gc *gc = user;
 
 	if (msg->nlmsg_type != RTM_NEWLINK ||
@@ -84,7 +84,7 @@ static int see_rule(const struct nlmsghdr *msg, void *user)
 	const struct fib_rule_hdr *body = NLMSG_DATA(msg);
 	const struct rtattr *protocol =
 		nl_find(msg, sizeof(*body), FRA_PROTOCOL);
-	char name[IFNAMSIZ];
+	char name[IFNAMSIZ] = "";
 
 	if (msg->nlmsg_type == RTM_NEWRULE &&
 	    (body->flags & FIB_RULE_IIF_DETACHED) && protocol &&

@@ -104,7 +104,7 @@ int link_find_host(struct nl *host, struct nl *pod, const char *pod_ifname,
                    struct err *err)
 {
 	const int ifindex = nl_ifindex(pod, pod_ifname);
-	struct link_info inside, outside;
+	struct link_info inside = {}, outside = {};
 	int r;
 
 	if (ifindex < 0)

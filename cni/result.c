@@ -2,6 +2,7 @@
 /* result.c - see result.h. */
 #include "cni/result.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -137,12 +138,13 @@ static int add_family(json_t *result, const struct conf *conf,
                       const struct attachment *at, enum family f, size_t index)
 {
 	const bool v4 = f == FAMILY_V4;
-	char cidr[ADDR_TEXT_MAX + 4], gateway[ADDR_TEXT_MAX];
+	char ip_text[ADDR_TEXT_MAX], gateway[ADDR_TEXT_MAX];
+	char cidr[ADDR_TEXT_MAX + 4];
 	json_t *ip;
 	int r;
 
-	addr_format(&at->ip[f], cidr);
-	strcat(cidr, v4 ? "/32" : "/128");
+	addr_format(&at->ip[f], ip_text);
+	snprintf(cidr, sizeof(cidr), "%s/%d", ip_text, v4 ? 32 : 128);
 	addr_format(&at->gateway[f], gateway);
 	ip = json_pack("{s:s,s:s,s:I}", "address", cidr, "gateway", gateway,
 	               "interface", (json_int_t)index);
@@ -199,7 +201,7 @@ static void text_clean(const char *text, char *buf, size_t size)
 	size_t i;
 
 	for (i = 0; text[i] && i + 1 < size; i++)
-		buf[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+		buf[i] = isprint((unsigned char)text[i]) ? text[i] : '?';
 	buf[i] = '\0';
 }
 

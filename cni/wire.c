@@ -62,7 +62,7 @@ static int socket_connect(const char *path, int timeout_ms, int *ret)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	const struct timeval limit = {.tv_sec = timeout_ms / 1000,
-	                              .tv_usec = timeout_ms % 1000 * 1000};
+	                              .tv_usec = timeout_ms % 1000 * 1000L};
 	_cleanup_(closep) int fd =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -70,7 +70,7 @@ static int socket_connect(const char *path, int timeout_ms, int *ret)
 		return -errno;
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(addr.sun_path, path);
+	memcpy(addr.sun_path, path, strlen(path));
 	if (timeout_ms > 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit,
 		                 sizeof(limit));

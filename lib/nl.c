@@ -69,7 +69,7 @@ int nl_ifindex(const struct nl *nl, const char *name)
 
 	if (strlen(name) >= sizeof(req.ifr_name))
 		return -ENODEV;
-	strcpy(req.ifr_name, name);
+	memcpy(req.ifr_name, name, strlen(name));
 	/* Devices answer on any socket, in that socket's namespace. */
 	if (ioctl(nl->fd, SIOCGIFINDEX, &req) < 0)
 		return -errno;
@@ -101,26 +101,25 @@ static void *batch_grow(struct nl_batch *batch, size_t len)
 	return at;
 }
 
-struct nlmsghdr *nl_put(struct nl_batch *batch, const char *what, int ignore,
-                        uint16_t type, uint16_t flags, const void *body,
-                        size_t body_len)
+struct nlmsghdr *nl_put_request(struct nl_batch *batch,
+                                const struct nl_request *request)
 {
 	struct nlmsghdr *msg;
 
 	if (batch->n == NL_BATCH_MAX)
 		batch->full = true;
 	batch->last = batch->used;
-	msg = batch_grow(batch, NLMSG_LENGTH(body_len));
+	msg = batch_grow(batch, NLMSG_LENGTH(request->body_len));
 	if (!msg)
 		return NULL;
-	batch->item[batch->n].what = what;
-	batch->item[batch->n].ignore = ignore;
+	batch->item[batch->n].what = request->what;
+	batch->item[batch->n].ignore = request->ignore;
 	batch->n++;
-	msg->nlmsg_len = (uint32_t)NLMSG_LENGTH(body_len);
-	msg->nlmsg_type = type;
-	msg->nlmsg_flags = flags | NLM_F_REQUEST;
+	msg->nlmsg_len = (uint32_t)NLMSG_LENGTH(request->body_len);
+	msg->nlmsg_type = request->type;
+	msg->nlmsg_flags = request->flags | NLM_F_REQUEST;
 	msg->nlmsg_seq = ++batch->nl->seq;
-	memcpy(NLMSG_DATA(msg), body, body_len);
+	memcpy(NLMSG_DATA(msg), request->body, request->body_len);
 	return msg;
 }
 
@@ -302,9 +301,8 @@ int nl_batch_run(struct nl_batch *batch, struct err *err)
 	return batch_read(batch, last->nlmsg_seq - n + 1, n, err);
 }
 
-struct dump {
-	int (*each)(const struct nlmsghdr *msg, void *user);
-	void *user;
+struct answers {
+	const struct nl_query *query;
 	uint32_t seq;
 	int result;       /* what each returned */
 	bool done;        /* the kernel has said all */
@@ -312,19 +310,19 @@ struct dump {
 };
 
 /* A request on its own, not through a batch; @flags say what it wants back. */
-static int request_send(struct nl *nl, uint16_t type, uint16_t flags,
-                        const void *body, size_t body_len, struct err *err)
+static int query_send(struct nl *nl, const struct nl_query *query,
+                      uint16_t flags, struct err *err)
 {
 	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	struct nlmsghdr head = {
-		.nlmsg_len = (uint32_t)NLMSG_LENGTH(body_len),
-		.nlmsg_type = type,
+		.nlmsg_len = (uint32_t)NLMSG_LENGTH(query->body_len),
+		.nlmsg_type = query->type,
 		.nlmsg_flags = NLM_F_REQUEST | flags,
 		.nlmsg_seq = ++nl->seq,
 	};
 	struct iovec iov[] = {
-		{&head,        NLMSG_HDRLEN},
-		{(void *)body, body_len    },
+		{&head,               NLMSG_HDRLEN   },
+		{(void *)query->body, query->body_len},
 	};
 	const struct msghdr msg = {.msg_name = (void *)&kernel,
 	                           .msg_namelen = sizeof(kernel),
@@ -338,33 +336,34 @@ static int request_send(struct nl *nl, uint16_t type, uint16_t flags,
 }
 
 /* A failed each is remembered, and the rest read and dropped. */
-static int dump_answer(struct dump *dump, const struct nlmsghdr *msg,
-                       struct err *err)
+static int answers_take(struct answers *answers, const struct nlmsghdr *msg,
+                        struct err *err)
 {
+	const struct nl_query *query = answers->query;
 	int code = 0;
 
-	if (msg->nlmsg_seq != dump->seq)
+	if (msg->nlmsg_seq != answers->seq)
 		return 0;
 	if (msg->nlmsg_flags & NLM_F_DUMP_INTR)
-		dump->interrupted = true;
+		answers->interrupted = true;
 	if (msg->nlmsg_type == NLMSG_DONE || msg->nlmsg_type == NLMSG_ERROR) {
-		dump->done = true;
+		answers->done = true;
 		if (msg->nlmsg_len >= NLMSG_LENGTH(sizeof(code)))
 			memcpy(&code, NLMSG_DATA(msg), sizeof(code));
 		return code < 0 ? err_set(err, code, "netlink request: %s",
 		                          strerror(-code))
 		                : 0;
 	}
-	if (!dump->result)
-		dump->result = dump->each(msg, dump->user);
+	if (!answers->result)
+		answers->result = query->each(msg, query->user);
 	return 0;
 }
 
-static int dump_read(struct nl *nl, struct dump *dump, struct err *err)
+static int answers_read(struct nl *nl, struct answers *answers, struct err *err)
 {
 	char buf[ANSWER_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
 
-	while (!dump->done) {
+	while (!answers->done) {
 		const ssize_t got = answer_read(nl, buf, err);
 		const struct nlmsghdr *msg;
 		size_t at = 0;
@@ -372,7 +371,7 @@ static int dump_read(struct nl *nl, struct dump *dump, struct err *err)
 		if (got < 0)
 			return (int)got;
 		while ((msg = answer_next(buf, (size_t)got, &at))) {
-			int r = dump_answer(dump, msg, err);
+			int r = answers_take(answers, msg, err);
 
 			if (r)
 				return r;
@@ -381,39 +380,37 @@ static int dump_read(struct nl *nl, struct dump *dump, struct err *err)
 	return 0;
 }
 
-int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
-            int (*each)(const struct nlmsghdr *msg, void *user),
-            void (*restart)(void *user), void *user, struct err *err)
+static int query_run(struct nl *nl, struct answers *answers, uint16_t flags,
+                     struct err *err)
+{
+	int r = query_send(nl, answers->query, flags, err);
+
+	answers->seq = nl->seq;
+	if (!r)
+		r = answers_read(nl, answers, err);
+	return r ? r : answers->result;
+}
+
+int nl_dump_query(struct nl *nl, const struct nl_query *query, struct err *err)
 {
 	for (int i = 0; i < DUMP_RESTARTS; i++) {
-		struct dump dump = {.each = each, .user = user};
-		int r = request_send(nl, type, NLM_F_DUMP, body, body_len, err);
+		struct answers answers = {.query = query};
+		int r = query_run(nl, &answers, NLM_F_DUMP, err);
 
-		dump.seq = nl->seq;
-		if (!r)
-			r = dump_read(nl, &dump, err);
-		if (r)
+		if (r || !answers.interrupted)
 			return r;
-		if (dump.result || !dump.interrupted)
-			return dump.result;
-		if (restart)
-			restart(user);
+		if (query->restart)
+			query->restart(query->user);
 	}
 	return err_set(err, -EINTR, "netlink dump: interrupted %d times",
 	               DUMP_RESTARTS);
 }
 
-int nl_get(struct nl *nl, uint16_t type, const void *body, size_t body_len,
-           int (*each)(const struct nlmsghdr *msg, void *user), void *user,
-           struct err *err)
+int nl_get_query(struct nl *nl, const struct nl_query *query, struct err *err)
 {
-	struct dump dump = {.each = each, .user = user};
-	int r = request_send(nl, type, NLM_F_ACK, body, body_len, err);
+	struct answers answers = {.query = query};
 
-	dump.seq = nl->seq;
-	if (!r)
-		r = dump_read(nl, &dump, err);
-	return r ? r : dump.result;
+	return query_run(nl, &answers, NLM_F_ACK, err);
 }
 
 static const struct rtattr *attr_find(const struct rtattr *attr, int left,

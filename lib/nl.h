@@ -52,13 +52,24 @@ struct nl_batch {
 };
 
 void nl_batch_begin(struct nl_batch *batch, struct nl *nl);
+/* What a request begins with; its attributes follow. */
+struct nl_request {
+	const char *what; /* must live until the run */
+	int ignore;       /* as in item */
+	uint16_t type, flags;
+	const void *body;
+	size_t body_len;
+};
+
 /*
- * Start a request: @what must live until the run; @ignore as in item.
+ * Start a request: nl_put(batch, what, ignore, type, flags, body, body_len).
  * NULL when the batch is full; what follows is then ignored, the run refused.
  */
-struct nlmsghdr *nl_put(struct nl_batch *batch, const char *what, int ignore,
-                        uint16_t type, uint16_t flags, const void *body,
-                        size_t body_len);
+struct nlmsghdr *nl_put_request(struct nl_batch *batch,
+                                const struct nl_request *request);
+#define nl_put(batch, ...) \
+	nl_put_request(batch, &(const struct nl_request){__VA_ARGS__})
+
 void nl_attr(struct nl_batch *batch, uint16_t type, const void *data,
              size_t len);
 void nl_attr_u8(struct nl_batch *batch, uint16_t type, uint8_t value);
@@ -80,25 +91,43 @@ void nl_nest_end(struct nl_batch *batch, size_t nest);
  */
 int nl_batch_run(struct nl_batch *batch, struct err *err);
 
+/* A question, and who hears the answers. */
+struct nl_query {
+	uint16_t type;
+	const void *body;
+	size_t body_len;
+	/* 0 to go on; anything else ends it and is returned */
+	int (*each)(const struct nlmsghdr *msg, void *user);
+	void (*restart)(void *user); /* forget what was heard; may be NULL */
+	void *user;
+};
+
 /**
- * nl_dump - one dump request; @each is called for every answer.
+ * nl_dump - one dump request; each is called for every answer.
  *
- * Restarted when the kernel says that it was interrupted (NLM_F_DUMP_INTR);
- * @each must therefore tolerate repeats (@restart is called first).
- * @each returns 0 to go on, anything else ends the dump and is returned.
- * @restart may be NULL.  -EINTR when the answer changed under every try.
+ * nl_dump(nl, type, body, body_len, each, restart, user, err).  Restarted when
+ * the kernel says that it was interrupted (NLM_F_DUMP_INTR); each must
+ * therefore tolerate repeats (restart is called first).  -EINTR when the
+ * answer changed under every try.
  */
-int nl_dump(struct nl *nl, uint16_t type, const void *body, size_t body_len,
-            int (*each)(const struct nlmsghdr *msg, void *user),
-            void (*restart)(void *user), void *user, struct err *err);
+int nl_dump_query(struct nl *nl, const struct nl_query *query, struct err *err);
+#define nl_dump(nl, type, body, len, each, restart, user, err)                 \
+	nl_dump_query(nl,                                                      \
+	              &(const struct nl_query){type, body, len, each, restart, \
+	                                       user},                          \
+	              err)
 
 /*
- * nl_get - one request that is answered (RTM_GETLINK, …), without a dump;
- * @each as above.  -ENODEV, -ENOENT, … as the kernel says.
+ * nl_get(nl, type, body, body_len, each, user, err) - one request that is
+ * answered (RTM_GETLINK, …), without a dump.  -ENODEV, -ENOENT, … as the
+ * kernel says.
  */
-int nl_get(struct nl *nl, uint16_t type, const void *body, size_t body_len,
-           int (*each)(const struct nlmsghdr *msg, void *user), void *user,
-           struct err *err);
+int nl_get_query(struct nl *nl, const struct nl_query *query, struct err *err);
+#define nl_get(nl, type, body, len, each, user, err)                         \
+	nl_get_query(                                                        \
+		nl,                                                          \
+		&(const struct nl_query){type, body, len, each, NULL, user}, \
+		err)
 
 /* The attribute @type among those behind a body of @body_len, or NULL. */
 const struct rtattr *nl_find(const struct nlmsghdr *msg, size_t body_len,
