@@ -410,7 +410,8 @@ class Node:
     def flows(self, *filters):
         """Flow events as data, oldest first."""
         out = self.stile("flows", *filters, "-o", "json").stdout
-        return [json.loads(line)["flow"] for line in out.splitlines() if line]
+        return [line["flow"] for line in map(json.loads, out.splitlines())
+                if "flow" in line]
 
     def drops(self):
         """{(hook, reason): packets}, straight from the map."""
