@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * source_dir.h - a directory of manifests as the source of the store.
+ *
+ * *.yaml, *.yml and *.json, but not what begins with '.'; links are followed,
+ * a Kubernetes ConfigMap's "..data" too.  A file counts when it is closed
+ * after writing or renamed into place, and is read at once; one that is open
+ * for writing is left for later.  Its objects go a millisecond after it, so
+ * that a rename takes nothing away in between.
+ *
+ * A file that cannot be parsed keeps what it gave, and stands in the store as
+ * "File/NAME" with the error; so does one whose documents have no names.  When
+ * two files give one object, the later change counts, and when that file lets
+ * go of it the other's version comes back.  A "List" counts as its items.
+ *
+ * When the directory itself goes away everything stays, and it is looked for
+ * once a second ("Source/dir" in the store meanwhile).
+ */
+#pragma once
+
+#include "daemon/loop.h"
+#include "daemon/store.h"
+#include "lib/err.h"
+#include "lib/util.h"
+
+struct source_dir;
+
+/*
+ * Reads the directory before it returns and tells the store that it is synced
+ * (up to a second later if a file was being written).  -errno with a sentence
+ * when it cannot be read or watched.
+ */
+int source_dir_open(struct loop *loop, struct store *store, const char *path,
+                    struct source_dir **ret, struct err *err);
+/* The store keeps what it has. */
+void source_dir_close(struct source_dir *source);
+DEFINE_CLEANUP(struct source_dir *, source_dir_close)

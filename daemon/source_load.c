@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/* source_load.c - see source_load.h. */
+#include "daemon/source_load.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/yaml.h"
+#include "lib/util.h"
+
+/*
+ * A read lease is refused while somebody has the file open for writing, and
+ * makes who opens it for writing wait until we close: we never see half of
+ * what is being written (fcntl(2), F_SETLEASE).  A file system without leases
+ * takes what is there.  Should we be late, the kernel's signal does no harm.
+ */
+static bool is_being_written(int fd)
+{
+	(void)fcntl(fd, F_SETSIG, SIGURG);
+	return fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
+}
+
+static int text_read(int fd, size_t size, char *buf, size_t *ret)
+{
+	size_t used = 0;
+
+	while (used < size) {
+		const ssize_t n = read(fd, buf + used, size - used);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (!n)
+			break;
+		used += n > 0 ? (size_t)n : 0;
+	}
+	*ret = used;
+	return 0;
+}
+
+static int file_read(int dir_fd, const char *name, bool busy_too,
+                     struct stat *st, char **ret, struct err *err)
+{
+	_cleanup_(closep) int fd =
+		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_(free_p) char *text = NULL;
+	size_t len = 0;
+	int r;
+
+	if (fd < 0 || fstat(fd, st))
+		return err_set(err, -errno, "%s", strerror(errno));
+	if (!S_ISREG(st->st_mode))
+		return err_set(err, -EINVAL, "not a file");
+	if (st->st_size > (off_t)YAML_BYTES_MAX)
+		return err_set(err, -E2BIG, "larger than %u MiB",
+		               YAML_BYTES_MAX >> 20);
+	if (!busy_too && is_being_written(fd))
+		return err_set(err, -EBUSY, "open for writing");
+	text = malloc((size_t)st->st_size + 1);
+	if (!text)
+		return err_set(err, -ENOMEM, "out of memory");
+	r = text_read(fd, (size_t)st->st_size, text, &len);
+	if (r)
+		return err_set(err, r, "%s", strerror(-r));
+	text[len] = '\0';
+	st->st_size = (off_t)len;
+	*ret = TAKE(text);
+	return 0;
+}
+
+/* "PodList" of "v1": what its items are when they do not say it. */
+static int item_append(json_t *objects, const json_t *list, json_t *item)
+{
+	const char *kind = json_string_value(json_object_get(list, "kind"));
+	const size_t len = strlen(kind) - strlen("List");
+	json_t *copy;
+
+	if (!json_is_object(item) || json_object_get(item, "kind") || !len)
+		return json_array_append(objects, item);
+	copy = json_copy(item);
+	if (!copy ||
+	    json_object_set_new(copy, "kind", json_stringn(kind, len)) ||
+	    (!json_object_get(copy, "apiVersion") &&
+	     json_object_set(copy, "apiVersion",
+	                     json_object_get(list, "apiVersion")))) {
+		json_decref(copy);
+		return -1;
+	}
+	return json_array_append_new(objects, copy);
+}
+
+static bool is_list(const json_t *doc)
+{
+	const json_t *kind = json_object_get(doc, "kind");
+	const json_t *items = json_object_get(doc, "items");
+	const size_t len = json_string_length(kind), tail = strlen("List");
+
+	return len >= tail &&
+	       !strcmp(json_string_value(kind) + len - tail, "List") &&
+	       (json_is_array(items) || json_is_null(items));
+}
+
+static int objects_unfold(json_t *docs, json_t *objects)
+{
+	json_t *doc, *item;
+	size_t i, j;
+	int r = 0;
+
+	json_array_foreach(docs, i, doc)
+	{
+		if (!is_list(doc)) {
+			r |= json_array_append(objects, doc);
+			continue;
+		}
+		json_array_foreach(json_object_get(doc, "items"), j, item) r |=
+			item_append(objects, doc, item);
+	}
+	return r;
+}
+
+int source_load(int dir_fd, const char *name, bool busy_too,
+                struct stat *ret_stat, json_t **ret, struct err *err)
+{
+	_cleanup_(json_decrefp) json_t *docs = NULL, *objects = json_array();
+	_cleanup_(free_p) char *text = NULL;
+	const char *dot = strrchr(name, '.');
+	struct stat st = {};
+	size_t len;
+	int r = file_read(dir_fd, name, busy_too, &st, &text, err);
+
+	if (ret_stat)
+		*ret_stat = st;
+	if (r)
+		return r;
+	len = (size_t)st.st_size;
+	if (dot && !strcmp(dot, ".json"))
+		r = yaml_load_json(text, len, &docs, err);
+	else
+		r = yaml_load(text, len, &docs, err);
+	if (r)
+		return r;
+	if (!objects || objects_unfold(docs, objects))
+		return err_set(err, -ENOMEM, "out of memory");
+	*ret = TAKE(objects);
+	return 0;
+}
