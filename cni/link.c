@@ -5,8 +5,10 @@
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
 #include <linux/veth.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -197,14 +199,17 @@ const char *mac_format(const uint8_t mac[MAC_LEN], char buf[MAC_TEXT_MAX])
 
 int mac_parse(const char *text, uint8_t ret[MAC_LEN])
 {
+	static const char form[] = "xx:xx:xx:xx:xx:xx";
 	uint8_t mac[MAC_LEN];
-	char more;
 
-	if (strlen(text) != MAC_TEXT_MAX - 1 ||
-	    sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0],
-	           &mac[1], &mac[2], &mac[3], &mac[4], &mac[5],
-	           &more) != MAC_LEN)
+	if (strlen(text) != sizeof(form) - 1)
 		return -EINVAL;
+	for (size_t i = 0; i < sizeof(form) - 1; i++)
+		if (form[i] == 'x' ? !isxdigit((unsigned char)text[i])
+		                   : text[i] != form[i])
+			return -EINVAL;
+	for (int i = 0; i < MAC_LEN; i++)
+		mac[i] = (uint8_t)strtoul(text + 3 * i, NULL, 16);
 	memcpy(ret, mac, MAC_LEN);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/util.h"
@@ -32,18 +33,18 @@ const json_t *result_find_interface(const json_t *result, const char *ifname)
 static int cidr_parse(const char *text, struct addr *ret)
 {
 	const char *slash = strchr(text, '/');
+	const size_t digits = slash ? strspn(slash + 1, "0123456789") : 0;
 	char addr[ADDR_TEXT_MAX];
-	unsigned bits;
-	char more;
+	unsigned long bits;
 	int r;
 
-	if (!slash || slash - text >= ADDR_TEXT_MAX ||
-	    strlen(text) > ADDR_TEXT_MAX + 3 ||
-	    sscanf(slash + 1, "%3u%c", &bits, &more) != 1)
+	if (!slash || slash - text >= ADDR_TEXT_MAX || !digits || digits > 3 ||
+	    slash[1 + digits])
 		return -EINVAL;
+	bits = strtoul(slash + 1, NULL, 10);
 	snprintf(addr, sizeof(addr), "%.*s", (int)(slash - text), text);
 	r = addr_parse(addr, ret);
-	if (!r && bits > (addr_family(ret) == FAMILY_V4 ? 32u : 128u))
+	if (!r && bits > (addr_family(ret) == FAMILY_V4 ? 32 : 128))
 		r = -EINVAL;
 	return r;
 }
