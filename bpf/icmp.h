@@ -39,7 +39,7 @@ static __always_inline long icmp_store(struct __sk_buff *skb, const void *ip,
 
 	r = bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth));
 	__builtin_memcpy(eth.h_dest, eth.h_source, ETH_ALEN);
-	__builtin_memcpy(eth.h_source, (const void *)config.gw_mac, ETH_ALEN);
+	__builtin_memcpy(eth.h_source, config_plain()->gw_mac, ETH_ALEN);
 	r = r ? r
 	      : bpf_skb_change_tail(
 			skb, ETH_HLEN + ip_len + sizeof(*head) + QUOTE, 0);
@@ -89,8 +89,7 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *pkt,
 	ip.hop_limit = 64;
 	ip.nexthdr = IPPROTO_ICMPV6;
 	ip.payload_len = bpf_htons(sizeof(*head) + QUOTE);
-	__builtin_memcpy(&ip.saddr, (const void *)&config.gateway[FAMILY_V6],
-	                 16);
+	__builtin_memcpy(&ip.saddr, &config_plain()->gateway[FAMILY_V6], 16);
 	__builtin_memcpy(&ip.daddr, &pkt->tuple.saddr, 16);
 	sum = csum_add(&ip.saddr, 32, csum_add(tail, sizeof(tail), 0));
 	sum = csum_add(head, sizeof(*head), sum);

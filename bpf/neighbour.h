@@ -99,7 +99,7 @@ __noinline int neighbour_arp(struct __sk_buff *skb, const struct pkt *pkt)
 	if (f.arp.op != bpf_htons(1) || spa == tpa)
 		return TC_ACT_SHOT; /* an announcement: we know already */
 
-	__builtin_memcpy(gw, (const void *)config.gw_mac, ETH_ALEN);
+	__builtin_memcpy(gw, config_plain()->gw_mac, ETH_ALEN);
 	f.arp.op = bpf_htons(2);
 	__builtin_memcpy(f.eth.h_dest, f.eth.h_source, ETH_ALEN);
 	__builtin_memcpy(f.arp.target_mac, f.eth.h_dest, ETH_ALEN);
@@ -127,7 +127,7 @@ __noinline int nd_answer(struct __sk_buff *skb, const struct pkt *pkt,
 	if (!pkt || !target || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
 		return TC_ACT_SHOT;
 	__builtin_memcpy(eth.h_dest, eth.h_source, ETH_ALEN);
-	__builtin_memcpy(eth.h_source, (const void *)config.gw_mac, ETH_ALEN);
+	__builtin_memcpy(eth.h_source, config_plain()->gw_mac, ETH_ALEN);
 	ip.version = 6;
 	ip.hop_limit = 255;
 	ip.nexthdr = IPPROTO_ICMPV6;
@@ -139,7 +139,7 @@ __noinline int nd_answer(struct __sk_buff *skb, const struct pkt *pkt,
 	nd.target = *target;
 	nd.option = ND_OPT_TARGET_LINK;
 	nd.option_len = 1;
-	__builtin_memcpy(nd.mac, (const void *)config.gw_mac, ETH_ALEN);
+	__builtin_memcpy(nd.mac, config_plain()->gw_mac, ETH_ALEN);
 	sum = csum_add(&ip.saddr, 32, csum_add(tail, sizeof(tail), 0));
 	nd.icmp.check = csum_fold(csum_add(&nd, sizeof(nd), sum));
 	if (bpf_skb_change_tail(skb, ETH_HLEN + sizeof(ip) + sizeof(nd), 0) ||

@@ -9,6 +9,18 @@
 /* Every hook reads it; set once by dp_open() before the object is verified. */
 const volatile struct dp_config config = {};
 
+/*
+ * The same to copy from: behind a plain pointer the compiler would see, not
+ * what was loaded, but the zeroes above.
+ */
+static __always_inline const struct dp_config *config_plain(void)
+{
+	const struct dp_config *c = (const struct dp_config *)&config;
+
+	asm volatile("" : "+r"(c));
+	return c;
+}
+
 /* Sum of the epochs in which a flow between two endpoints is decided. */
 static __always_inline __u32 epoch_sum(__u16 a, __u16 b)
 {

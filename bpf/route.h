@@ -58,7 +58,7 @@ static __always_inline int route_along(struct __sk_buff *skb, struct pkt *pkt,
 	}
 	if (way->to == WHERE_POD) {
 		why = rewrite_hop(skb, pkt->v6, way->mac,
-		                  (const __u8 *)config.gw_mac);
+		                  config_plain()->gw_mac);
 		return why ? drop(skb, pkt, NULL, why)
 		           : (int)bpf_redirect_peer(way->ifindex, 0);
 	}
