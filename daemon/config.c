@@ -283,7 +283,7 @@ static int key_set(const struct key *key, const char *shown, const char *value,
 	return key->set(config, shown, value, err);
 }
 
-/* ---- the file ----------------------------------------------------------- */
+/* ---- the file ---- */
 
 static int scalar_set(const struct key *key, const json_t *value,
                       struct config *config, struct err *err)
@@ -379,7 +379,7 @@ static int file_apply(const char *path, struct config *config, struct err *err)
 	return 0;
 }
 
-/* ---- the flags ---------------------------------------------------------- */
+/* ---- the flags ---- */
 
 struct flag {
 	const struct key *key; /* NULL: --config, --help, --version */

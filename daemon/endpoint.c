@@ -61,8 +61,7 @@ static void name_of(const struct ep *ep, char ret[ENDPOINT_NAME_MAX])
 	         ep->ifname);
 }
 
-/* ---- start ----------------------------------------------------------------
- */
+/* ---- start ---- */
 
 /* One file's text into @buf; its length or -errno. */
 static ssize_t text_read(int dir_fd, const char *name, char *buf)
@@ -206,8 +205,7 @@ void endpoints_close(struct endpoints *eps)
 	eps->dir_fd = -1;
 }
 
-/* ---- use ------------------------------------------------------------------
- */
+/* ---- use ---- */
 
 struct ep *endpoint_find(struct endpoints *eps, const char *container_id,
                          const char *ifname)

@@ -21,7 +21,8 @@
 struct ipam {
 	struct prefix cidr;
 	uint32_t size, next, used; /* of the range */
-	uint64_t *freed_ns;        /* by index: 0 never used, 1 in use, else when freed */
+	uint64_t *freed_ns; /* by index: 0 never used, 1 in use, else when freed
+	                     */
 	bool enabled;
 };
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "daemon/loop.h"
 #include "lib/err.h"
@@ -34,9 +35,12 @@ int server_new(struct loop *loop, const char *socket_path,
                struct server **ret, struct err *err);
 void server_free(struct server *server);
 
-/* Queue one line; false when the peer is too slow and the line was dropped. */
-int server_stream_send(struct server_stream *stream, const json_t *line);
-/* @closed runs once when the peer goes away; the stream is gone after it. */
+/* Queue one line; false when the peer is too slow or gone, and the line was
+ * not taken. */
+bool server_stream_send(struct server_stream *stream, const json_t *line);
+/* @closed runs once when the peer goes away, or has got all after
+ * server_stream_end(), from the loop and never inside a call of ours; the
+ * stream is gone after it.  NULL: no callback. */
 void server_stream_on_close(struct server_stream *stream,
                             void (*closed)(void *user), void *user);
 void server_stream_end(struct server_stream *stream); /* after what is queued */

@@ -37,8 +37,7 @@ struct source_dir {
 	bool lost;
 };
 
-/* ---- scan -----------------------------------------------------------------
- */
+/* ---- scan ---- */
 
 struct found {
 	char name[256];
@@ -145,8 +144,7 @@ static int dir_scan(struct source_dir *source)
 	return r;
 }
 
-/* ---- the directory comes and goes ------------------------------------------
- */
+/* ---- the directory comes and goes ---- */
 
 static int dir_watch(struct source_dir *source, struct err *err)
 {
@@ -199,8 +197,7 @@ static void dir_find(struct source_dir *source)
 	store_remove(source->files.store, LOST_ID);
 }
 
-/* ---- events -----------------------------------------------------------------
- */
+/* ---- events ---- */
 
 static bool any_busy(const struct source_dir *source)
 {

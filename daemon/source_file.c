@@ -79,8 +79,7 @@ static bool file_gives(const struct source_file *file, const char *id)
 	               id_compare);
 }
 
-/* ---- a file's own troubles ------------------------------------------------
- */
+/* ---- a file's own troubles ---- */
 
 static void file_id(const char *name, char ret[STORE_ID_MAX])
 {
@@ -98,8 +97,7 @@ static void file_refuse(struct source_files *files, const char *name,
 		log_err("manifest '%s': out of memory", name);
 }
 
-/* ---- objects that two files give ------------------------------------------
- */
+/* ---- objects that two files give ---- */
 
 /* The file whose version of @id counts next, but for @but; NULL: none. */
 static struct source_file *heir_of(struct source_files *files, const char *id,
@@ -186,8 +184,7 @@ static void object_drop(struct source_files *files,
 		store_remove(files->store, id);
 }
 
-/* ---- a file's content -----------------------------------------------------
- */
+/* ---- a file's content ---- */
 
 /* The ids of @objects, in their order; what has none is said in @ret_err. */
 static char **ids_read(json_t *objects, size_t *ret_n, struct err *ret_err)

@@ -110,8 +110,7 @@ static void start(struct fixture *f)
 		fail_msg("%s", err.text);
 }
 
-/* ---- waiting for a condition ----------------------------------------------
- */
+/* ---- waiting for a condition ---- */
 
 static void poll_due(struct loop_timer *self)
 {
@@ -201,8 +200,7 @@ static void settle(struct fixture *f)
 			fail_msg(#done " '%s': it is '%s'", want, label(f)); \
 	} while (0)
 
-/* ---- tests ------------------------------------------------------------------
- */
+/* ---- tests ---- */
 
 static void what_is_there_is_read_before_the_open_returns(void **state)
 {
