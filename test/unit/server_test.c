@@ -36,11 +36,11 @@ static json_t *echo(struct daemon *daemon, const json_t *request)
 
 static json_t *large(struct daemon *daemon, const json_t *request)
 {
-	_cleanup_(free_p) char *text = malloc((size_t)3 << 20);
+	_cleanup_(free_p) char *text = malloc((size_t)1 << 20);
 
 	(void)daemon, (void)request;
-	memset(text, 'x', (size_t)3 << 20);
-	return json_pack("{s:s%}", "text", text, (size_t)3 << 20);
+	memset(text, 'x', (size_t)1 << 20);
+	return json_pack("{s:s%}", "text", text, (size_t)1 << 20);
 }
 
 static json_t *nothing(struct daemon *daemon, const json_t *request)
@@ -285,7 +285,7 @@ static void a_large_reply_waits_for_its_reader(void **state)
 	say(quick, "{\"op\":\"echo\",\"say\":3}\n", 22);
 	want(d, quick, "{\"said\":3}");
 	text = hear(d, slow);
-	assert_int_equal(strlen(text), ((size_t)3 << 20) + 11);
+	assert_int_equal(strlen(text), ((size_t)1 << 20) + 11);
 	free(text);
 	close(slow);
 	close(quick);
@@ -300,7 +300,7 @@ static void a_peer_that_said_its_last_word_still_gets_all(void **state)
 	say(fd, "{\"op\":\"large\"}\n", 15);
 	shutdown(fd, SHUT_WR);
 	text = hear(d, fd);
-	assert_int_equal(strlen(text), ((size_t)3 << 20) + 11);
+	assert_int_equal(strlen(text), ((size_t)1 << 20) + 11);
 	free(text);
 	close(fd);
 }
