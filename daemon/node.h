@@ -2,6 +2,8 @@
 /*
  * node.h - this node's devices and addresses, and what we change of them.
  *
+ * (node.c, node_read.c, node_watch.c, node_setup.c: written by the lead.)
+ *
  * Reads links and addresses by netlink, follows their changes, attaches the
  * stubs to uplinks, keeps the pods' stubs attached (repair), and owns every
  * sysctl, rule and reserved port that Stile sets; each change is written to
@@ -16,31 +18,56 @@
 #include "daemon/dp.h"
 #include "daemon/endpoint.h"
 #include "daemon/loop.h"
+#include "daemon/undo.h"
 #include "lib/err.h"
 #include "lib/nl.h"
 #include "policy/policy.h"
 
+/* Routing table that ends what a pod's veth would forward (IPv6). */
+#define NODE_TABLE_UNREACHABLE 5717
+#define NODE_GSO_MAX           196608u /* 192 kB: what BIG TCP gives a pod */
+#define NODE_GSO_DEFAULT       65536u
+#define NODE_EVERY             (-1)
+
+struct node_uplink {
+	int ifindex;
+	char name[16];
+	uint16_t mtu;
+	uint32_t tso_max;
+	struct gso_sizes gso;
+	struct addr addr[FAMILY__COUNT]; /* to masquerade with; zero: none */
+	bool attached;
+};
+
 struct node {
-	struct nl nl;      /* requests */
-	struct nl watch;   /* RTMGRP_LINK, _TC, _IPV4_IFADDR, _IPV6_IFADDR, routes */
+	struct nl nl;    /* requests */
+	struct nl watch; /* multicast groups: links, tc, addresses, routes */
 	struct loop_fd watch_fd;
+	struct loop_task settle; /* reads again, repairs, tells on_change */
+	struct loop_timer look;  /* looks at the pods' stubs every 30 s */
+	struct loop *loop;
+	const struct config *config;
+	struct undo undo;
 	struct node_addr *addr; /* own addresses (local), sorted */
 	size_t n_addrs;
-	struct {
-		int ifindex;
-		char name[16];
-		uint16_t mtu;
-		uint32_t tso_max;
-		struct addr addr[FAMILY__COUNT];
-		bool attached;
-	} uplink[CONFIG_DEVICES_MAX];
+	struct node_uplink uplink[CONFIG_DEVICES_MAX];
 	int n_uplinks;
 	uint16_t pod_mtu;     /* smallest MTU of the uplinks */
-	uint32_t pod_gso_max; /* D16: smallest tso_max_size of the exits, or 65536 */
+	uint32_t pod_gso_max; /* D16: smallest tso_max_size of the exits */
+	struct dp *dp;        /* since node_attach() */
+	struct endpoints *endpoints; /* whose stubs are looked after; or NULL */
+	uint64_t repaired;           /* stubs put back */
+	bool dirty;                  /* addresses or devices moved */
+	int suspect; /* ifindex whose programs went; NODE_EVERY: look at all */
 	void (*on_change)(void *user);
 	void *user;
 };
 
+/**
+ * node_open - read devices and addresses, start to follow them, set sysctls.
+ *
+ * Return: 0; -ENODEV when a --device is not there or none leads out.
+ */
 int node_open(struct node *node, const struct config *config, struct loop *loop,
               struct err *err);
 void node_close(struct node *node);
@@ -48,9 +75,26 @@ void node_close(struct node *node);
 int node_refresh(struct node *node, struct err *err);
 /* Attach the uplinks' stubs where missing, write the uplinks map. */
 int node_attach(struct node *node, struct dp *dp, struct err *err);
-/* Are the stubs on this pod's link?  Attach what is missing (repair). */
+/* Are the stubs on this pod's link?  Attach what is missing (repair).
+ * Return: 0, 1 when something was put back, -ENODEV when the link is gone. */
 int node_attach_pod(struct node *node, struct dp *dp, const struct ep *ep,
                     struct err *err);
-/* Delete links in one request each group (D13). */
+/* Delete links in one request each group (D13); those gone are a success. */
 int node_links_delete(struct node *node, const int *ifindex, int n,
                       struct err *err);
+
+/* ---- node_read.c --------------------------------------------------------- */
+
+/* Fill addresses, uplinks, MTU and sizes from the kernel. */
+int node_read(struct node *node, struct err *err);
+bool node_is_pod_link(const char *name);
+
+/* ---- node_watch.c -------------------------------------------------------- */
+
+int node_watch_open(struct node *node, struct err *err);
+void node_watch_close(struct node *node);
+
+/* ---- node_setup.c -------------------------------------------------------- */
+
+/* Sysctls, reserved ports, the unreachable table, the uplinks' sizes. */
+int node_setup(struct node *node, struct err *err);

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/* node.c - see node.h. */
+#include "daemon/node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/hook.h"
+#include "lib/log.h"
+#include "lib/util.h"
+
+int node_open(struct node *node, const struct config *config, struct loop *loop,
+              struct err *err)
+{
+	int r;
+
+	memset(node, 0, sizeof(*node));
+	node->nl.fd = -1;
+	node->watch.fd = -1;
+	node->config = config;
+	node->loop = loop;
+	r = nl_open(&node->nl, err);
+	if (!r)
+		r = undo_open(&node->undo, config->state_dir, err);
+	if (!r && err->text[0])
+		log_warn("%s", err->text);
+	/* First the subscription, so that no change falls between. */
+	if (!r)
+		r = node_watch_open(node, err);
+	if (!r)
+		r = node_read(node, err);
+	if (!r && !config->dry_run)
+		r = node_setup(node, err);
+	if (r)
+		node_close(node);
+	return r;
+}
+
+void node_close(struct node *node)
+{
+	node_watch_close(node);
+	if (node->nl.fd >= 0)
+		nl_close(&node->nl);
+	node->nl.fd = -1;
+	undo_close(&node->undo);
+	free(node->addr);
+	node->addr = NULL;
+	node->n_addrs = 0;
+}
+
+int node_refresh(struct node *node, struct err *err)
+{
+	int r = node_read(node, err);
+
+	if (!r && !node->config->dry_run)
+		r = node_setup(node, err);
+	return r;
+}
+
+/* The two stubs, as a device's directions want them. */
+static int stubs_of(const struct dp *dp, bool pod, struct hook_stub stub[2],
+                    struct err *err)
+{
+	static const char *const pod_name[2] = {"stub_from_pod", "stub_to_pod"};
+	static const char *const net_name[2] = {"stub_from_net", "stub_to_net"};
+	const char *const *name = pod ? pod_name : net_name;
+
+	for (int i = 0; i < 2; i++) {
+		stub[i].dir = i ? DIR_EGRESS : DIR_INGRESS;
+		stub[i].name = name[i];
+		stub[i].prog_fd = dp_prog_fd(dp, name[i]);
+		if (stub[i].prog_fd < 0)
+			return err_set(err, stub[i].prog_fd,
+			               "program %s is not loaded", name[i]);
+	}
+	return 0;
+}
+
+static int attach_tcx(struct node *node, const struct node_uplink *up,
+                      const struct hook_stub stub[2], struct err *err)
+{
+	static const char *const way[2] = {"in", "out"};
+	char pin[512];
+	int r = 0;
+
+	for (int i = 0; i < 2 && !r; i++) {
+		snprintf(pin, sizeof(pin), "%s/link_%s_%s",
+		         dp_pin_dir(node->dp), up->name, way[i]);
+		r = hook_attach_tcx(up->ifindex, &stub[i], pin, err);
+	}
+	return r;
+}
+
+/* By filters, unless they are there.  1 when something was put back. */
+static int attach_filters(struct node *node, int ifindex,
+                          const struct hook_stub stub[2], struct err *err)
+{
+	int there = 1, r;
+
+	for (int i = 0; i < 2 && there == 1; i++)
+		there = hook_check_tc(&node->nl, ifindex, &stub[i], err);
+	if (there)
+		return there < 0 ? there : 0;
+	r = hook_attach_tc(&node->nl, ifindex, stub, err);
+	return r ? r : 1;
+}
+
+static int attach_uplink(struct node *node, struct node_uplink *up,
+                         struct err *err)
+{
+	const enum attach_mode mode = node->config->attach;
+	struct hook_stub stub[2];
+	int r = stubs_of(node->dp, false, stub, err);
+
+	if (r)
+		return r;
+	if (mode != ATTACH_CLSACT) {
+		r = attach_tcx(node, up, stub, err);
+		if (!r || mode == ATTACH_TCX || r == -ENODEV)
+			return r;
+		log_info("device %s: no tcx here (%s), using clsact", up->name,
+		         err->text);
+	}
+	return attach_filters(node, up->ifindex, stub, err);
+}
+
+int node_attach(struct node *node, struct dp *dp, struct err *err)
+{
+	int r = 0;
+
+	node->dp = dp;
+	for (int i = 0; i < node->n_uplinks; i++) {
+		struct node_uplink *up = &node->uplink[i];
+		struct uplink value = {.mtu = up->mtu};
+
+		memcpy(value.addr, up->addr, sizeof(value.addr));
+		r = dp_uplink_put(dp, (uint32_t)up->ifindex, &value);
+		if (r)
+			return err_set(err, r, "map uplinks, device %s: %s",
+			               up->name, strerror(-r));
+		if (up->attached)
+			continue;
+		r = attach_uplink(node, up, err);
+		if (r < 0)
+			return err_wrap(err, r, "device %s", up->name);
+		up->attached = true;
+	}
+	return 0;
+}
+
+int node_attach_pod(struct node *node, struct dp *dp, const struct ep *ep,
+                    struct err *err)
+{
+	struct hook_stub stub[2];
+	int r = stubs_of(dp, true, stub, err);
+
+	if (!r)
+		r = attach_filters(node, ep->ifindex, stub, err);
+	if (r < 0)
+		return err_wrap(err, r, "%s of pod %s/%s", ep->host_ifname,
+		                ep->pod_ns, ep->pod_name);
+	node->repaired += (unsigned)r;
+	return r;
+}
+
+/* A number of no device, for gathering links that go together. */
+#define DOOMED_GROUP 0x57170000u
+
+static int doom(struct node *node, const int *ifindex, int n, struct err *err)
+{
+	struct nl_batch *batch = malloc(sizeof(*batch));
+	int r;
+
+	if (!batch)
+		return -ENOMEM;
+	nl_batch_begin(batch, &node->nl);
+	for (int i = 0; i < n; i++) {
+		const struct ifinfomsg body = {.ifi_index = ifindex[i]};
+
+		nl_put(batch, "put the link into the group to delete", ENODEV,
+		       RTM_NEWLINK, 0, &body, sizeof(body));
+		nl_attr_u32(batch, IFLA_GROUP, DOOMED_GROUP);
+	}
+	r = nl_batch_run(batch, err);
+	free(batch);
+	return r;
+}
+
+int node_links_delete(struct node *node, const int *ifindex, int n,
+                      struct err *err)
+{
+	const struct ifinfomsg none = {};
+	struct nl_batch *batch;
+	int r = 0;
+
+	for (int i = 0; i < n && !r; i += NL_BATCH_MAX)
+		r = doom(node, ifindex + i,
+		         n - i < NL_BATCH_MAX ? n - i : NL_BATCH_MAX, err);
+	if (r)
+		return r;
+	batch = malloc(sizeof(*batch));
+	if (!batch)
+		return -ENOMEM;
+	nl_batch_begin(batch, &node->nl);
+	nl_put(batch, "delete the group of links", ENODEV, RTM_DELLINK, 0,
+	       &none, sizeof(none));
+	nl_attr_u32(batch, IFLA_GROUP, DOOMED_GROUP);
+	r = nl_batch_run(batch, err);
+	free(batch);
+	return r;
+}
