@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/* conntrack.c - stile conntrack list|flush: the flow table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/names.h"
+#include "lib/util.h"
+
+#define CELL_MAX 400
+
+static const struct column columns[] = {
+	{.title = "FROM", .shrink = true},
+	{.title = "TO", .shrink = true},
+	{.title = "PROTO"},
+	{.title = "STATE"},
+	{.title = "SENT", .right = true},
+	{.title = "BACK", .right = true},
+	{.title = "IDLE", .right = true},
+	{.title = "TRANSLATED TO", .shrink = true},
+};
+
+static const char *end_text(const json_t *end, const char *name_key,
+                            char buf[CELL_MAX])
+{
+	const char *name = get_text(end, name_key);
+	const bool v6 = strchr(name, ':') != NULL;
+
+	if (get_number(end, "port"))
+		snprintf(buf, CELL_MAX, v6 ? "[%s]:%lld" : "%s:%lld", name,
+		         get_number(end, "port"));
+	else
+		snprintf(buf, CELL_MAX, "%s", name);
+	return buf;
+}
+
+/* What the far side sees as the source: the part that was rewritten. */
+static const char *translated(const json_t *item, char buf[CELL_MAX])
+{
+	const json_t *to = json_object_get(item, "translated_to");
+
+	buf[0] = '\0';
+	if (to)
+		end_text(json_object_get(to, "source"), "address", buf);
+	return buf;
+}
+
+static enum style state_style(const char *state)
+{
+	if (!strcmp(state, "established"))
+		return STYLE_GOOD;
+	return strcmp(state, "half-open") != 0 ? STYLE_DIM : STYLE_WARN;
+}
+
+static void row(struct table *table, const json_t *item)
+{
+	const char *state = get_text(item, "state");
+	char from[CELL_MAX], to[CELL_MAX], other[CELL_MAX];
+	char sent[QUANTITY_MAX], back[QUANTITY_MAX], idle[QUANTITY_MAX];
+	const struct cell cells[] = {
+		{.text = end_text(json_object_get(item, "source"), "name",
+                 from)},
+		{.text = end_text(json_object_get(item, "destination"), "name",
+                 to)},
+		{.text = get_text(item, "protocol")},
+		{.text = state, .style = state_style(state)},
+		{.text = bytes_text((uint64_t)get_number(item, "bytes"), sent)},
+		{.text = bytes_text((uint64_t)get_number(item, "reply_bytes"),
+                 back)},
+		{.text = age_text(get_real(item, "idle_seconds"), idle)},
+		{.text = translated(item, other)},
+	};
+
+	table_row(table, cells);
+}
+
+static json_t *request_make(const char *op, const struct args *args)
+{
+	const char *pod = args_value(args, "pod");
+	json_t *request = request_new(op);
+
+	if (pod)
+		(void)json_object_set_new(request, "pod", json_string(pod));
+	if (args_has(args, "all"))
+		(void)json_object_set_new(request, "all", json_true());
+	return request;
+}
+
+int cmd_conntrack_list(const struct cli *cli, const struct args *args)
+{
+	return items_stream(cli, request_make("conntrack.list", args), columns,
+	                    ARRAY_SIZE(columns), row);
+}
+
+static bool ignore(const json_t *line, void *user)
+{
+	(void)line;
+	(void)user;
+	return true;
+}
+
+int cmd_conntrack_flush(const struct cli *cli, const struct args *args)
+{
+	json_t *end = NULL;
+	int status = cli_stream(cli, request_make("conntrack.flush", args),
+	                        ignore, NULL, &end);
+
+	if (status)
+		return status;
+	if (cli->format == FORMAT_JSON) {
+		(void)json_object_del(end, "end");
+		print_json(end);
+	} else {
+		printf("%lld flows forgotten; their next packets are judged "
+		       "anew\n",
+		       get_number(end, "flushed"));
+	}
+	json_decref(end);
+	return STATUS_DONE;
+}

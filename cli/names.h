@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* names.h - quantities as people say them. */
+#pragma once
+
+#include <stdint.h>
+
+#define QUANTITY_MAX 24
+
+/* "3s", "5m12s", "2h10m", "3d4h".  Returns @buf. */
+const char *age_text(double seconds, char buf[QUANTITY_MAX]);
+/* "999 B", "1.2 kB".  Returns @buf. */
+const char *bytes_text(uint64_t bytes, char buf[QUANTITY_MAX]);
