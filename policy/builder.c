@@ -62,7 +62,8 @@ static int entry_put(struct builder *b, struct policy_key key, uint32_t rule)
 		return -ENOMEM;
 	b->entry = array;
 	b->entry[b->n_entries] = (struct policy_entry){
-		.key = key, .val = {.rule = rule, .allow = 1}};
+		.key = key, .val = {.rule = rule, .allow = 1}
+        };
 	return index_put(&b->by_key, b->arena, hash, (uint32_t)b->n_entries++);
 }
 
@@ -83,7 +84,8 @@ static int range_put(struct builder *b, struct range_key key, uint32_t rule)
 		return -ENOMEM;
 	b->range = array;
 	b->range[b->n_ranges] = (struct range_entry){
-		.key = key, .val = {.rule = rule, .allow = 1}};
+		.key = key, .val = {.rule = rule, .allow = 1}
+        };
 	return index_put(&b->by_range, b->arena, hash, (uint32_t)b->n_ranges++);
 }
 
@@ -154,21 +156,18 @@ int builder_finish(struct builder *b, struct arena *arena, struct table *ret)
 	if (!table.entry || !table.range)
 		return -ENOMEM;
 	if (b->n_entries)
-		memcpy(table.entry, b->entry,
-		       b->n_entries * sizeof(*b->entry));
+		memcpy(table.entry, b->entry, b->n_entries * sizeof(*b->entry));
 	if (b->n_ranges)
 		memcpy(table.range, b->range, b->n_ranges * sizeof(*b->range));
 	qsort(table.entry, table.n_entries, sizeof(*table.entry),
 	      entry_compare);
-	qsort(table.range, table.n_ranges, sizeof(*table.range),
-	      range_compare);
+	qsort(table.range, table.n_ranges, sizeof(*table.range), range_compare);
 	table.hash = hash_bytes(&table.header, sizeof(table.header), 0);
-	table.hash = hash_bytes(table.entry,
-	                        table.n_entries * sizeof(*table.entry),
-	                        table.hash);
-	table.hash = hash_bytes(table.range,
-	                        table.n_ranges * sizeof(*table.range),
-	                        table.hash);
+	table.hash =
+		hash_bytes(table.entry, table.n_entries * sizeof(*table.entry),
+	                   table.hash);
+	table.hash = hash_bytes(
+		table.range, table.n_ranges * sizeof(*table.range), table.hash);
 	*ret = table;
 	return 0;
 }

@@ -18,7 +18,7 @@ static int prefix_compare(const void *a, const void *b)
 
 static const struct prefix roots[FAMILY__COUNT] = {
 	[FAMILY_V4] = {{{{[10] = 0xff, [11] = 0xff}}}, 96},
-	[FAMILY_V6] = {{{{0}}}, 0},
+	[FAMILY_V6] = {{{{0}}},                        0 },
 };
 
 /* Sorted, so a CIDR's parent is among those that the one before lies in. */
@@ -49,7 +49,8 @@ static void link_parents(struct cidrs *cidrs)
 int cidrs_build(const struct prefix *list, size_t n, struct arena *arena,
                 struct cidrs *ret)
 {
-	struct prefix *all = arena_array(arena, n + FAMILY__COUNT, sizeof(*all));
+	struct prefix *all =
+		arena_array(arena, n + FAMILY__COUNT, sizeof(*all));
 	struct cidrs cidrs = {
 		.cidr = arena_array(arena, n + FAMILY__COUNT,
 	                            sizeof(*cidrs.cidr)),

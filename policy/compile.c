@@ -112,8 +112,8 @@ static int say_too_big(struct compile *c, const struct pod *pod)
 		                      c->world->netpol[c->policy[i]]->name);
 	return err_set(c->err, -E2BIG,
 	               "pod %s/%.40s: more than %u entries or %u port ranges "
-	               "from its policies %s", pod->ns, pod->name, SLOT_LARGE,
-	               RANGE_LARGE, names);
+	               "from its policies %s",
+	               pod->ns, pod->name, SLOT_LARGE, RANGE_LARGE, names);
 }
 
 static bool tables_equal(const struct table *a, const struct table *b)
@@ -198,8 +198,8 @@ static int endpoints_compile(struct compile *c, const struct pod **pod,
 	c->out.endpoint = arena_array(c->arena, n, sizeof(*c->out.endpoint));
 	c->out.table = arena_array(c->arena, n + 1, sizeof(*c->out.table));
 	c->known = arena_array(c->work, n, sizeof(*c->known));
-	c->policy = arena_array(c->work, c->world->n_netpols,
-	                        sizeof(*c->policy));
+	c->policy =
+		arena_array(c->work, c->world->n_netpols, sizeof(*c->policy));
 	if (!c->out.endpoint || !c->out.table || !c->known || !c->policy)
 		return -ENOMEM;
 	/* Table 0: no policy. */
@@ -282,8 +282,9 @@ int policy_compile(const struct world *world, const struct identity *prev,
 	if (!r)
 		r = tables_compile(&c);
 	if (r == -ENOMEM)
-		return err_set(err, r, "no memory to compile the policies of "
-		                       "%zu pods; the last ones stay",
+		return err_set(err, r,
+		               "no memory to compile the policies of "
+		               "%zu pods; the last ones stay",
 		               world->n_pods);
 	if (r)
 		return r;

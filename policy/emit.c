@@ -79,7 +79,8 @@ static int cover_emit(struct job *job, const struct port_cover *cover)
 	return r;
 }
 
-/* ---- named ports ---------------------------------------------------------- */
+/* ---- named ports ----------------------------------------------------------
+ */
 
 static bool port_named(const struct named_port *port,
                        const struct port_spec *spec)
@@ -192,7 +193,8 @@ static int name_emit(struct job *job, const struct port_spec *spec)
 	return r;
 }
 
-/* ---- rules ---------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------
+ */
 
 static int spec_emit(struct job *job, const struct port_spec *spec)
 {
@@ -202,8 +204,8 @@ static int spec_emit(struct job *job, const struct port_spec *spec)
 		return job->dir == DIR_INGRESS ? own_name_emit(job, spec)
 		                               : name_emit(job, spec);
 	if (spec->has_port) {
-		cover.shape = spec->port == spec->end ? SHAPE_PORT
-		                                      : SHAPE_RANGE;
+		cover.shape =
+			spec->port == spec->end ? SHAPE_PORT : SHAPE_RANGE;
 		cover.port = spec->port;
 		cover.end = spec->end;
 	}
@@ -285,8 +287,8 @@ static int dir_emit(struct job *job, const uint32_t *policy, size_t n_policies)
 		if (!netpol[policy[i]]->applies[job->dir])
 			continue;
 		job->emit->builder.header.isolated[job->dir] = 1;
-		only_all = only_all ||
-		           any_allows_all(netpol[policy[i]], job->dir);
+		only_all =
+			only_all || any_allows_all(netpol[policy[i]], job->dir);
 	}
 	for (size_t i = 0; i < n_policies && !r; i++)
 		if (netpol[policy[i]]->applies[job->dir])

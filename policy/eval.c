@@ -117,8 +117,8 @@ static bool peer_matches(const struct world *world, const struct netpol *policy,
 static bool named_port_matches(const struct port_spec *spec,
                                const struct packet *packet)
 {
-	const struct pod *pod = packet->dir == DIR_INGRESS ? packet->subject
-	                                                   : packet->peer_pod;
+	const struct pod *pod =
+		packet->dir == DIR_INGRESS ? packet->subject : packet->peer_pod;
 
 	if (!pod || !pod->ns)
 		return false;
@@ -186,7 +186,7 @@ struct verdict policy_eval(const struct world *world, const struct pod *subject,
                            uint16_t port)
 {
 	struct packet packet = {subject, dir, peer, pod_at(world, peer),
-	                        proto, port};
+	                        proto,   port};
 	struct verdict verdict = {};
 
 	for (size_t i = 0; i < world->n_netpols; i++) {

@@ -19,8 +19,8 @@ struct build {
 static uint8_t class_of(enum role role, enum family family)
 {
 	static const uint8_t classes[] = {
-		[ROLE_POD] = CLASS_POD4,     [ROLE_NODE] = CLASS_NODE4,
-		[ROLE_HOST] = CLASS_NODE4,   [ROLE_WORLD] = CLASS_WORLD4,
+		[ROLE_POD] = CLASS_POD4,    [ROLE_NODE] = CLASS_NODE4,
+		[ROLE_HOST] = CLASS_NODE4,  [ROLE_WORLD] = CLASS_WORLD4,
 		[ROLE_INIT] = CLASS_WORLD4,
 	};
 	_Static_assert(CLASS_POD6 == CLASS_POD4 + 1 &&
@@ -47,8 +47,8 @@ static int ident_get(struct build *b, enum role role, uint32_t kind,
 	}
 	ids->ident[ids->n] = (struct ident){
 		.role = (uint8_t)role,
-		.class = class_of(role, cidr < ids->cidrs.v6 ? FAMILY_V4
-	                                                     : FAMILY_V6),
+		.class = class_of(role,
+	                          cidr < ids->cidrs.v6 ? FAMILY_V4 : FAMILY_V6),
 		.kind = kind,
 		.cidr = cidr,
 	};
@@ -80,10 +80,10 @@ static int idents_build(struct build *b)
 	/* Each address adds at most one, and so does each CIDR. */
 	ids->ident = arena_array(b->arena, ids->n_owned + ids->cidrs.n,
 	                         sizeof(*ids->ident));
-	ids->of_owned = arena_array(b->arena, ids->n_owned,
-	                            sizeof(*ids->of_owned));
-	ids->of_cidr = arena_array(b->arena, ids->cidrs.n,
-	                           sizeof(*ids->of_cidr));
+	ids->of_owned =
+		arena_array(b->arena, ids->n_owned, sizeof(*ids->of_owned));
+	ids->of_cidr =
+		arena_array(b->arena, ids->cidrs.n, sizeof(*ids->of_cidr));
 	if (!ids->ident || !ids->of_owned || !ids->of_cidr)
 		return -ENOMEM;
 	for (size_t i = 0; i < ids->n_owned; i++)
@@ -228,8 +228,7 @@ static bool holds_v4(const struct prefix *wide)
 	static const struct addr v4 = {{{[10] = 0xff, [11] = 0xff}}};
 	unsigned int bytes = wide->bits / 8, rest = wide->bits % 8;
 
-	return wide->bits < 96 &&
-	       !memcmp(wide->addr.byte, v4.byte, bytes) &&
+	return wide->bits < 96 && !memcmp(wide->addr.byte, v4.byte, bytes) &&
 	       (!rest || !((wide->addr.byte[bytes] ^ v4.byte[bytes]) &
 	                   (0xff00 >> rest)));
 }

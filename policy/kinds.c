@@ -91,8 +91,7 @@ static const char *proto_name(uint8_t proto)
 
 /* The next higher number than @above that @pod gives to @word; 0: none. */
 static unsigned int port_after(const struct pod *pod,
-                               const struct port_word *word,
-                               unsigned int above)
+                               const struct port_word *word, unsigned int above)
 {
 	unsigned int next = 0;
 
@@ -166,8 +165,8 @@ static int kind_of_pod(struct build *b, const struct pod *pod, uint32_t *ret)
 	if (!key)
 		return -ENOMEM;
 	memcpy(key, b->text.byte, b->text.n);
-	kinds->kind[kinds->n] = (struct kind){
-		.pod = pod, .key = key, .key_bytes = b->text.n};
+	kinds->kind[kinds->n] =
+		(struct kind){.pod = pod, .key = key, .key_bytes = b->text.n};
 	*ret = (uint32_t)kinds->n++;
 	return index_put(&b->by_key, b->arena, hash, *ret);
 }

@@ -21,7 +21,7 @@ struct kind {
 	const struct pod *pod; /* one of them */
 	const char *key;       /* "ns=shop app=web ports=http:tcp/80" */
 	size_t key_bytes;
-	uint32_t ns;           /* index in kinds.ns */
+	uint32_t ns; /* index in kinds.ns */
 };
 
 struct kind_ns {
@@ -33,7 +33,7 @@ struct kind_ns {
 struct kinds {
 	struct kind *kind;
 	size_t n;
-	uint32_t *of_pod; /* by index in the world; KIND_NONE: owns nothing */
+	uint32_t *of_pod;   /* by index in the world; KIND_NONE: owns nothing */
 	struct kind_ns *ns; /* sorted by name; those that have a kind */
 	size_t n_ns;
 	uint32_t *ported; /* the kinds that have a port some rule names */

@@ -77,8 +77,8 @@ static int count_label(struct pass *pass, const struct label *label,
 		list->n++;
 		return 0;
 	}
-	ix->list[ix->n_lists] = (struct label_list){label->key, label->value,
-	                                            0, 1};
+	ix->list[ix->n_lists] =
+		(struct label_list){label->key, label->value, 0, 1};
 	return index_put(&ix->by_pair, pass->arena,
 	                 pair_hash(label->key, label->value),
 	                 (uint32_t)ix->n_lists++);
@@ -87,8 +87,7 @@ static int count_label(struct pass *pass, const struct label *label,
 static int place_label(struct pass *pass, const struct label *label,
                        uint32_t of)
 {
-	struct label_list *list =
-		list_find(pass->ix, label->key, label->value);
+	struct label_list *list = list_find(pass->ix, label->key, label->value);
 
 	pass->ix->item[list->first + list->n++] = of;
 	return 0;

@@ -22,8 +22,7 @@ static int except_parse(struct parse *p, json_t *item, struct peer *peer)
 	struct prefix except;
 
 	if (!text || prefix_parse(text, &except))
-		return parse_fail(p, "'%.63s' is not a CIDR",
-		                  text ? text : "");
+		return parse_fail(p, "'%.63s' is not a CIDR", text ? text : "");
 	if (except.bits <= peer->block.bits ||
 	    !prefix_contains(&peer->block, &except.addr))
 		return parse_fail(p, "%.63s is not strictly inside the cidr",
@@ -54,7 +53,8 @@ static int block_parse(struct parse *p, json_t *object, struct peer *ret)
 	                          sizeof(*ret->except));
 	if (!ret->except)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		size_t mark = parse_enter_item(p, "except", i);
 
 		r = except_parse(p, item, ret);
@@ -174,7 +174,8 @@ static int peers_parse(struct parse *p, json_t *list, const char *field,
 	                        sizeof(*ret->peer));
 	if (!ret->peer)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		size_t mark = parse_enter_item(p, field, i);
 		int r = peer_parse(p, item, &ret->peer[i]);
 
@@ -196,7 +197,8 @@ static int port_specs_parse(struct parse *p, json_t *list, struct rule *ret)
 	                        sizeof(*ret->port));
 	if (!ret->port)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		size_t mark = parse_enter_item(p, "ports", i);
 		int r = port_spec_parse(p, item, &ret->port[i]);
 
@@ -243,7 +245,8 @@ static int rules_parse(struct parse *p, json_t *list, enum dir dir,
 
 	if (!rule)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		int r;
 
 		parse_enter_item(p, field, i);
@@ -273,7 +276,8 @@ static int types_parse(struct parse *p, json_t *list, bool has_egress,
 		ret->applies[DIR_EGRESS] = has_egress;
 		return 0;
 	}
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		const char *type = json_string_value(item);
 
 		if (type && !strcmp(type, "Ingress"))
@@ -281,8 +285,10 @@ static int types_parse(struct parse *p, json_t *list, bool has_egress,
 		else if (type && !strcmp(type, "Egress"))
 			ret->applies[DIR_EGRESS] = true;
 		else
-			return parse_fail(p, "policyTypes[%zu] is not Ingress "
-			                     "or Egress", i);
+			return parse_fail(p,
+			                  "policyTypes[%zu] is not Ingress "
+			                  "or Egress",
+			                  i);
 	}
 	return 0;
 }

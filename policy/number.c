@@ -77,26 +77,32 @@ static bool given_before(const struct numbering *nb, uint32_t number)
 	return false;
 }
 
-/* The number that @prev has for the key in nb->text, or 0. */
-static uint32_t number_before(const struct numbering *nb, uint8_t class)
+/* The first of @prev with that key, or NULL. */
+static const struct identity *prev_find(const struct numbering *nb,
+                                        const char *key, size_t n,
+                                        uint64_t hash)
 {
-	uint64_t hash = hash_bytes(nb->text.byte, nb->text.n, 0);
 	size_t at = 0;
 	uint32_t i;
 
-	while (index_next(&nb->by_key, hash, &at, &i)) {
-		const struct identity *prev = &nb->prev[i];
-		uint32_t serial = prev->number & ~ID_CLASS_MASK;
+	while (index_next(&nb->by_key, hash, &at, &i))
+		if (!strncmp(nb->prev[i].key, key, n) && !nb->prev[i].key[n])
+			return &nb->prev[i];
+	return NULL;
+}
 
-		if (strlen(prev->key) != nb->text.n ||
-		    memcmp(prev->key, nb->text.byte, nb->text.n) != 0)
-			continue;
-		if (prev->number >> ID_CLASS_SHIFT != class ||
-		    serial < ID_SERIAL_FIRST || given_before(nb, prev->number))
-			continue;
-		return prev->number;
-	}
-	return 0;
+/* The number that @prev has for the key in nb->text, or 0. */
+static uint32_t number_before(const struct numbering *nb, uint8_t class)
+{
+	const struct identity *prev =
+		prev_find(nb, nb->text.byte, nb->text.n,
+	                  hash_bytes(nb->text.byte, nb->text.n, 0));
+
+	if (!prev || prev->number >> ID_CLASS_SHIFT != class ||
+	    (prev->number & ~ID_CLASS_MASK) < ID_SERIAL_FIRST ||
+	    given_before(nb, prev->number))
+		return 0;
+	return prev->number;
 }
 
 static int ident_keep(struct numbering *nb, uint32_t i)
@@ -147,9 +153,10 @@ static int idents_count_up(struct numbering *nb, const uint32_t *taken,
 			t++;
 		}
 		if (next > ID(id->class, SERIAL_MAX))
-			return err_set(err, -ENOSPC,
-			               "no number is left for identity '%.100s'",
-			               id->key);
+			return err_set(
+				err, -ENOSPC,
+				"no number is left for identity '%.100s'",
+				id->key);
 		id->number = next++;
 	}
 	return 0;
@@ -157,17 +164,18 @@ static int idents_count_up(struct numbering *nb, const uint32_t *taken,
 
 static int number(struct numbering *nb, struct err *err)
 {
-	uint32_t *taken =
-		arena_array(nb->scratch, nb->n_prev, sizeof(*taken));
+	uint32_t *taken = arena_array(nb->scratch, nb->n_prev, sizeof(*taken));
 
 	if (!taken)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < nb->n_prev; i++) {
 		const char *key = nb->prev[i].key;
+		size_t n = strlen(key);
+		uint64_t hash = hash_bytes(key, n, 0);
 
 		taken[i] = nb->prev[i].number;
-		if (index_put(&nb->by_key, nb->scratch,
-		              hash_bytes(key, strlen(key), 0), i))
+		if (!prev_find(nb, key, n, hash) &&
+		    index_put(&nb->by_key, nb->scratch, hash, i))
 			return -ENOMEM;
 	}
 	qsort(taken, nb->n_prev, sizeof(*taken), u32_compare);

@@ -85,7 +85,8 @@ static bool same_addr(const struct claim *a, const struct claim *b)
 	return a->hi == b->hi && a->lo == b->lo;
 }
 
-/* The first of one address's sorted claims wins, unless another is its equal. */
+/* The first of one address's sorted claims wins, unless another is its equal.
+ */
 static bool decided(const struct claim *claim, size_t n)
 {
 	for (size_t i = 1; i < n; i++)

@@ -126,11 +126,12 @@ static int ns_parse(struct parse *p, struct namespace *ret)
 	struct labels *labels = &ret->labels;
 	size_t at = 0;
 
-	while (at < labels->n && strcmp(labels->item[at].key, NS_NAME_LABEL) < 0)
+	while (at < labels->n &&
+	       strcmp(labels->item[at].key, NS_NAME_LABEL) < 0)
 		at++;
 	if (at == labels->n || strcmp(labels->item[at].key, NS_NAME_LABEL)) {
-		struct label *item = arena_array(p->arena, labels->n + 1,
-		                                 sizeof(*item));
+		struct label *item =
+			arena_array(p->arena, labels->n + 1, sizeof(*item));
 
 		if (!item)
 			return parse_nomem(p);
@@ -177,8 +178,9 @@ int object_parse(json_t *doc, struct arena *arena, struct object *ret,
 
 	err->text[0] = 0;
 	if (!json_is_object(doc))
-		return err_set(err, -EINVAL, "the manifest is not a mapping; "
-		                             "it is refused");
+		return err_set(err, -EINVAL,
+		               "the manifest is not a mapping; "
+		               "it is refused");
 	r = type_parse(&p, doc, &object.kind);
 	if (!r && object.kind != OBJECT_NONE)
 		r = body_parse(&p, doc, &object);

@@ -20,9 +20,9 @@ struct parse {
 	const char *kind; /* "Pod" */
 	const char *ns;   /* NULL: none, or not known yet */
 	const char *name;
-	bool concluded;   /* the sentence says what was kept */
-	size_t depth;     /* bytes of path */
-	char path[128];   /* "spec.ingress[0].from[1]" */
+	bool concluded; /* the sentence says what was kept */
+	size_t depth;   /* bytes of path */
+	char path[128]; /* "spec.ingress[0].from[1]" */
 };
 
 /* Step into a field, or element @i of it; parse_leave() takes it back. */

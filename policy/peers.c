@@ -89,7 +89,7 @@ static int holes_find(const struct peers *peers, const struct peer *peer,
 {
 	const struct cidrs *cidrs = &peers->ids->cidrs;
 	const uint32_t *start = peers->ids->by_cidr.start;
-	uint32_t (*hole)[2] =
+	uint32_t(*hole)[2] =
 		arena_array(peers->arena, peer->n_except, sizeof(*hole));
 
 	if (!hole)
@@ -117,7 +117,7 @@ static int block_set(struct peers *peers, const struct peer *peer,
 	const struct cidr *cidr = &ids->cidrs.cidr[c];
 	uint32_t from = ids->by_cidr.start[c];
 	uint32_t to = ids->by_cidr.start[cidr->end];
-	uint32_t (*hole)[2], *kept;
+	uint32_t(*hole)[2], *kept;
 
 	if (cidr->root && !peer->n_except) {
 		set->classes = c == ids->cidrs.v6

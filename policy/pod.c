@@ -48,7 +48,8 @@ static int ports_parse(struct parse *p, json_t *container, struct pod *pod)
 	if (pod->n_ports)
 		memcpy(grown, pod->port, pod->n_ports * sizeof(*grown));
 	pod->port = grown;
-	json_array_foreach(ports, i, port) {
+	json_array_foreach(ports, i, port)
+	{
 		size_t mark = parse_enter_item(p, "ports", i);
 
 		r = port_parse(p, port, pod);
@@ -73,7 +74,8 @@ static int containers_parse(struct parse *p, json_t *spec, const char *field,
 
 	if (r)
 		return r;
-	json_array_foreach(list, i, container) {
+	json_array_foreach(list, i, container)
+	{
 		size_t mark = parse_enter_item(p, field, i);
 		const char *restart = NULL;
 
@@ -136,7 +138,8 @@ static int addrs_parse(struct parse *p, json_t *status, struct pod *pod)
 	                        sizeof(*pod->addr));
 	if (!pod->addr)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		size_t mark = parse_enter_item(p, "podIPs", i);
 
 		if (!json_is_object(item))

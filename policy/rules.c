@@ -80,8 +80,8 @@ static int policy_number(struct build *b, size_t policy)
 			};
 			if (rule_number(b, name))
 				return -ENOMEM;
-			b->rules.ref[b->rules.n++] = (struct rule_ref){
-				name->number, b->n_peers};
+			b->rules.ref[b->rules.n++] =
+				(struct rule_ref){name->number, b->n_peers};
 			b->n_peers += (uint32_t)netpol->rule[dir][i].n_peers;
 		}
 	}
@@ -100,8 +100,7 @@ int rules_number(const struct world *world, const struct vocab *vocab,
 {
 	struct build b = {.world = world, .work = work, .arena = arena};
 
-	b.rules.ref =
-		arena_array(work, vocab->n_rules, sizeof(*b.rules.ref));
+	b.rules.ref = arena_array(work, vocab->n_rules, sizeof(*b.rules.ref));
 	b.rules.first =
 		arena_array(work, world->n_netpols, sizeof(*b.rules.first));
 	b.rules.name =

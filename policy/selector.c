@@ -46,8 +46,10 @@ static int op_parse(struct parse *p, const char *text, enum selector_op *ret)
 			*ret = (enum selector_op)i;
 			return 0;
 		}
-	return parse_fail(p, "operator '%.31s' is not In, NotIn, Exists or "
-	                     "DoesNotExist", text ? text : "");
+	return parse_fail(p,
+	                  "operator '%.31s' is not In, NotIn, Exists or "
+	                  "DoesNotExist",
+	                  text ? text : "");
 }
 
 static int values_parse(struct parse *p, json_t *list, struct requirement *ret)
@@ -63,7 +65,8 @@ static int values_parse(struct parse *p, json_t *list, struct requirement *ret)
 	                          sizeof(*ret->values));
 	if (!ret->values)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		int r = one_value(p, json_string_value(item), &ret->values[i]);
 
 		if (r)
@@ -107,7 +110,8 @@ static int labels_part(struct parse *p, json_t *labels, struct selector *ret)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(labels, key, value) {
+	json_object_foreach(labels, key, value)
+	{
 		int r = match_label_parse(p, key, value, &ret->req[ret->n]);
 
 		if (r)
@@ -123,7 +127,8 @@ static int expressions_part(struct parse *p, json_t *list, struct selector *ret)
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach(list, i, item)
+	{
 		size_t mark = parse_enter_item(p, "matchExpressions", i);
 		int r = expression_parse(p, item, &ret->req[ret->n]);
 

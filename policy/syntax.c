@@ -55,8 +55,8 @@ static bool is_qualified(const char *text)
 {
 	size_t n = strlen(text);
 
-	return n <= 63 && made_of(text, n, LOWER UPPER DIGIT "-_.",
-	                          LOWER UPPER DIGIT);
+	return n <= 63 &&
+	       made_of(text, n, LOWER UPPER DIGIT "-_.", LOWER UPPER DIGIT);
 }
 
 bool syntax_is_dns_label(const char *text)

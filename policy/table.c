@@ -110,8 +110,8 @@ uint32_t compiled_identity(const struct compiled *compiled,
                            const struct addr *addr)
 {
 	const struct addr_entry *whole =
-		bsearch(addr, compiled->addr, compiled->n_addrs,
-	                sizeof(*whole), addr_entry_compare);
+		bsearch(addr, compiled->addr, compiled->n_addrs, sizeof(*whole),
+	                addr_entry_compare);
 	const struct prefix_entry *best = NULL;
 
 	if (whole)

@@ -112,8 +112,8 @@ int vocab_collect(const struct world *world, struct arena *arena,
 	struct walk w = {.vocab = &vocab};
 
 	world_walk(&w, world);
-	vocab.pod_key = arena_array(arena, vocab.n_pod_keys,
-	                            sizeof(*vocab.pod_key));
+	vocab.pod_key =
+		arena_array(arena, vocab.n_pod_keys, sizeof(*vocab.pod_key));
 	vocab.ns_key =
 		arena_array(arena, vocab.n_ns_keys, sizeof(*vocab.ns_key));
 	vocab.port = arena_array(arena, vocab.n_ports, sizeof(*vocab.port));

@@ -10,8 +10,8 @@
 
 #include "policy/syntax.h"
 
-__attribute__((format(printf, 2, 3))) static size_t
-step(struct parse *p, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static size_t step(struct parse *p,
+                                                         const char *fmt, ...)
 {
 	size_t mark = p->depth, room = sizeof(p->path) - mark;
 	va_list ap;
@@ -99,7 +99,8 @@ int parse_known(struct parse *p, json_t *object, const char *const *known)
 	const char *field;
 	json_t *value;
 
-	json_object_foreach(object, field, value) {
+	json_object_foreach(object, field, value)
+	{
 		if (!is_known(field, known))
 			return parse_fail(p, "unknown field '%.63s'", field);
 	}
@@ -117,8 +118,7 @@ int parse_object(struct parse *p, json_t *object, const char *field,
 	return 0;
 }
 
-int parse_list(struct parse *p, json_t *object, const char *field,
-               json_t **ret)
+int parse_list(struct parse *p, json_t *object, const char *field, json_t **ret)
 {
 	json_t *value = parse_field(object, field);
 
@@ -218,7 +218,8 @@ int parse_labels(struct parse *p, json_t *object, struct labels *ret)
 	                          sizeof(*labels.item));
 	if (!labels.item)
 		return parse_nomem(p);
-	json_object_foreach(object, key, value) {
+	json_object_foreach(object, key, value)
+	{
 		r = label_parse(p, key, value, &labels.item[labels.n]);
 		if (r)
 			return r;

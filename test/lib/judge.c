@@ -25,12 +25,14 @@ static void add_pod(struct world_gen *gen, unsigned int i, const char *ns,
 
 void judge_world(struct world_gen *gen)
 {
-	world_add(gen, 0, "{'apiVersion': 'v1', 'kind': 'Namespace', "
-	                  "'metadata': {'name': 'shop', 'labels': "
-	                  "{'team': 'a'}}}");
-	world_add(gen, 0, "{'apiVersion': 'v1', 'kind': 'Namespace', "
-	                  "'metadata': {'name': 'infra', 'labels': "
-	                  "{'team': 'b'}}}");
+	world_add(gen, 0,
+	          "{'apiVersion': 'v1', 'kind': 'Namespace', "
+	          "'metadata': {'name': 'shop', 'labels': "
+	          "{'team': 'a'}}}");
+	world_add(gen, 0,
+	          "{'apiVersion': 'v1', 'kind': 'Namespace', "
+	          "'metadata': {'name': 'infra', 'labels': "
+	          "{'team': 'b'}}}");
 	add_pod(gen, 1, "shop", "web",
 	        "'labels': {'app': 'web'}}, 'spec': {'containers': [{'ports': "
 	        "[{'name': 'http', 'containerPort': 8080}]}]}");
@@ -79,9 +81,9 @@ static void ports_read(const char *text, uint8_t *proto, uint16_t *port)
 	} protos[] = {
 		{"tcp",  IPPROTO_TCP },
                 {"udp",  IPPROTO_UDP },
-                {"sctp", IPPROTO_SCTP},
-		{"icmp", IPPROTO_ICMP},
-                {"gre",  IPPROTO_GRE },
+		{"sctp", IPPROTO_SCTP},
+                {"icmp", IPPROTO_ICMP},
+		{"gre",  IPPROTO_GRE },
                 {"esp",  IPPROTO_ESP },
 	};
 	const char *slash = strchr(text, '/');
@@ -118,8 +120,7 @@ struct question {
 static void question_ask(const struct question *q, const struct addr *self,
                          const struct addr *peer)
 {
-	const struct table *table =
-		table_of(q->compiled, q->subject->endpoint);
+	const struct table *table = table_of(q->compiled, q->subject->endpoint);
 	const struct policy_val *val;
 	struct verdict verdict;
 	char text[ADDR_TEXT_MAX];

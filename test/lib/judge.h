@@ -36,13 +36,14 @@ struct row {
  */
 void judge_world(struct world_gen *gen);
 /* A NetworkPolicy in namespace shop with that spec, ' for ". */
-__attribute__((format(printf, 3, 4))) void
-judge_policy(struct world_gen *gen, const char *name, const char *spec, ...);
+__attribute__((format(printf, 3, 4))) void judge_policy(struct world_gen *gen,
+                                                        const char *name,
+                                                        const char *spec, ...);
 
 /* Build @gen and ask every row; a wrong answer fails the test with its row. */
 void judge(struct world_gen *gen, const struct row *row, size_t n);
-#define JUDGE(gen, ...)                                               \
-	do {                                                          \
-		const struct row rows_[] = {__VA_ARGS__};             \
+#define JUDGE(gen, ...)                                              \
+	do {                                                         \
+		const struct row rows_[] = {__VA_ARGS__};            \
 		judge(gen, rows_, sizeof(rows_) / sizeof(rows_[0])); \
 	} while (0)

@@ -41,8 +41,8 @@ static struct verdict ask(const struct world *world, const struct end *end)
 }
 
 /* Would that rule, the only one of the only policy, allow it? */
-static bool rule_allows(const struct world *world,
-                        const struct rule_name *name, const struct end *end)
+static bool rule_allows(const struct world *world, const struct rule_name *name,
+                        const struct end *end)
 {
 	for (size_t i = 0; i < world->n_netpols; i++) {
 		struct netpol alone = *world->netpol[i];
@@ -82,8 +82,7 @@ static bool end_agrees(const struct world *world,
 	allowed = val ? val->allow : !table->header.isolated[end->dir];
 	if (table->header.isolated[end->dir] != want.isolated)
 		return err_set(why, 0, "isolated: table %d, specification %d",
-		               table->header.isolated[end->dir],
-		               want.isolated);
+		               table->header.isolated[end->dir], want.isolated);
 	/* Allowed, and by no rule: the datapath does not ask the table. */
 	if (want.isolated && want.allowed && !want.netpol) {
 		if (val)
@@ -128,7 +127,7 @@ bool oracle_agrees(const struct world *world, const struct compiled *compiled,
 		{pod_here(world, compiled, &probe->dst), &probe->dst,
 	         &probe->src, DIR_INGRESS, probe},
 		{pod_here(world, compiled, &probe->src), &probe->src,
-	         &probe->dst, DIR_EGRESS, probe},
+	         &probe->dst, DIR_EGRESS,  probe},
 	};
 
 	for (int i = 0; i < DIR__COUNT; i++) {
@@ -156,26 +155,24 @@ static bool table_is_sound(const struct table *t)
 
 	for (size_t i = 0; i < t->n_entries; i++) {
 		const struct policy_key *key = &t->entry[i].key;
-		enum level level = !key->peer ? LEVEL_ANY
-		                   : key->peer & ~ID_CLASS_MASK
-		                           ? LEVEL_ID
-		                           : LEVEL_CLASS;
+		enum level level = !key->peer                   ? LEVEL_ANY
+		                   : key->peer & ~ID_CLASS_MASK ? LEVEL_ID
+		                                                : LEVEL_CLASS;
 
 		if (i && memcmp(&t->entry[i - 1].key, key, sizeof(*key)) >= 0)
 			return false;
 		if ((key->port && !key->proto) || !t->entry[i].val.rule)
 			return false;
-		shapes[key->dir] |= (uint16_t)SHAPE_BIT(
-			level, key->port    ? SHAPE_PORT
-			       : key->proto ? SHAPE_PROTO
-			                    : SHAPE_ALL);
+		shapes[key->dir] |=
+			(uint16_t)SHAPE_BIT(level, key->port    ? SHAPE_PORT
+		                                   : key->proto ? SHAPE_PROTO
+		                                                : SHAPE_ALL);
 	}
 	for (size_t i = 0; i < t->n_ranges; i++) {
 		const struct range_key *key = &t->range[i].key;
-		enum level level = !key->peer ? LEVEL_ANY
-		                   : key->peer & ~ID_CLASS_MASK
-		                           ? LEVEL_ID
-		                           : LEVEL_CLASS;
+		enum level level = !key->peer                   ? LEVEL_ANY
+		                   : key->peer & ~ID_CLASS_MASK ? LEVEL_ID
+		                                                : LEVEL_CLASS;
 
 		if (i && memcmp(&t->range[i - 1].key, key, sizeof(*key)) >= 0)
 			return false;

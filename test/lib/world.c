@@ -53,8 +53,8 @@ void world_add(struct world_gen *gen, uint16_t endpoint, const char *fmt, ...)
 	if (gen->n_docs == WORLD_DOCS_MAX)
 		die("world_add", "too many manifests");
 	va_start(ap, fmt);
-	gen->doc[gen->n_docs++] = (struct world_doc){
-		.json = doc_vtext(fmt, ap), .endpoint = endpoint};
+	gen->doc[gen->n_docs++] = (struct world_doc){.json = doc_vtext(fmt, ap),
+	                                             .endpoint = endpoint};
 	va_end(ap);
 }
 
@@ -76,7 +76,8 @@ void world_remove(struct world_gen *gen, size_t doc)
 	        (gen->n_docs - doc) * sizeof(gen->doc[0]));
 }
 
-/* ---- building ------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------
+ */
 
 static int ns_compare(const void *a, const void *b)
 {
@@ -205,8 +206,7 @@ static void notes_take(struct world_gen *gen)
 		for (int dir = 0; dir < DIR__COUNT; dir++)
 			for (size_t r = 0; r < world->netpol[i]->n_rules[dir];
 			     r++)
-				note_rule(gen,
-				          &world->netpol[i]->rule[dir][r]);
+				note_rule(gen, &world->netpol[i]->rule[dir][r]);
 }
 
 int world_build(struct world_gen *gen, struct err *err)
@@ -273,7 +273,8 @@ void world_print(const struct world_gen *gen, FILE *out)
 	}
 }
 
-/* ---- packets -------------------------------------------------------------- */
+/* ---- packets --------------------------------------------------------------
+ */
 
 static struct addr addr_of_family(struct world_gen *gen, enum family family)
 {
@@ -335,10 +336,10 @@ struct probe world_probe(struct world_gen *gen)
 		return probe;
 	}
 	probe.proto = ported[rng_below(rng, ARRAY_SIZE(ported))];
-	probe.port = gen->n_ports && !rng_percent(rng, 10)
-	                     ? gen->port[rng_below(rng, (unsigned int)
-	                                                        gen->n_ports)]
-	                     : (uint16_t)rng_next(rng);
+	probe.port =
+		gen->n_ports && !rng_percent(rng, 10)
+			? gen->port[rng_below(rng, (unsigned int)gen->n_ports)]
+			: (uint16_t)rng_next(rng);
 	return probe;
 }
 
@@ -357,8 +358,7 @@ const struct pod *world_pod(const struct world_gen *gen, const char *name)
 	return NULL;
 }
 
-const struct pod *world_endpoint(const struct world_gen *gen,
-                                 uint16_t endpoint)
+const struct pod *world_endpoint(const struct world_gen *gen, uint16_t endpoint)
 {
 	for (size_t i = 0; i < gen->world.n_pods; i++)
 		if (gen->world.pod[i]->endpoint == endpoint)

@@ -61,8 +61,9 @@ struct probe {
 __attribute__((format(printf, 1, 2))) json_t *doc_text(const char *fmt, ...);
 
 /* Add a manifest; @endpoint: 0, or the number of a pod here. */
-__attribute__((format(printf, 3, 4))) void
-world_add(struct world_gen *gen, uint16_t endpoint, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void world_add(struct world_gen *gen,
+                                                     uint16_t endpoint,
+                                                     const char *fmt, ...);
 void world_add_node(struct world_gen *gen, const char *addr, bool local);
 void world_remove(struct world_gen *gen, size_t doc);
 

@@ -14,8 +14,7 @@
 #include "lib/util.h"
 #include "test/lib/world.h"
 
-#define PICK(gen, list) \
-	((list)[rng_below(&(gen)->rng, ARRAY_SIZE(list))])
+#define PICK(gen, list) ((list)[rng_below(&(gen)->rng, ARRAY_SIZE(list))])
 
 static const char *const namespaces[] = {"default", "shop", "infra", "bare"};
 static const char *const keys[] = {"app", "role", "x.io/tier"};
@@ -27,8 +26,8 @@ static const char *const port_names[] = {"http", "dns", "admin"};
 static const char *const protocols[] = {"TCP", "UDP", "SCTP"};
 static const int ports[] = {1, 53, 80, 81, 443, 8080, 65534, 65535};
 static const char *const bases[] = {
-	"10.0.0.%u", "10.0.1.%u", "198.51.100.%u", "fd00::%x", "fd00:0:0:1::%x",
-	"2001:db8::%x", "10.0.0.%u", "fd00::%x"};
+	"10.0.0.%u",      "10.0.1.%u",    "198.51.100.%u", "fd00::%x",
+	"fd00:0:0:1::%x", "2001:db8::%x", "10.0.0.%u",     "fd00::%x"};
 static const int bits_v4[] = {0, 1, 8, 22, 24, 27, 28, 29, 30, 31, 32};
 static const int bits_v6[] = {0,   3,   8,   48,  64,  119, 120,
                               123, 124, 125, 126, 127, 128};
@@ -39,9 +38,8 @@ static json_t *random_labels(struct world_gen *gen, bool of_ns)
 
 	for (int n = (int)rng_below(&gen->rng, 4); n; n--) {
 		if (of_ns)
-			json_object_set_new(
-				labels, PICK(gen, ns_keys),
-				json_string(PICK(gen, ns_values)));
+			json_object_set_new(labels, PICK(gen, ns_keys),
+			                    json_string(PICK(gen, ns_values)));
 		else
 			json_object_set_new(labels, PICK(gen, keys),
 			                    json_string(PICK(gen, values)));
@@ -49,15 +47,16 @@ static json_t *random_labels(struct world_gen *gen, bool of_ns)
 	return labels;
 }
 
-/* ---- pods ----------------------------------------------------------------- */
+/* ---- pods -----------------------------------------------------------------
+ */
 
 static json_t *random_pod_ports(struct world_gen *gen)
 {
 	json_t *list = json_array();
 
 	for (int n = (int)rng_below(&gen->rng, 4); n; n--) {
-		json_t *port = json_pack("{s:i}", "containerPort",
-		                         PICK(gen, ports));
+		json_t *port =
+			json_pack("{s:i}", "containerPort", PICK(gen, ports));
 
 		if (rng_percent(&gen->rng, 90))
 			json_object_set_new(port, "name",
@@ -73,8 +72,8 @@ static json_t *random_pod_ports(struct world_gen *gen)
 /* Few addresses, so that sometimes two pods claim one, or one of a node's. */
 static json_t *random_status(struct world_gen *gen)
 {
-	static const char *const phases[] = {"Pending", "Running", "Running",
-	                                     "Running", "Running", "Running",
+	static const char *const phases[] = {"Pending",   "Running", "Running",
+	                                     "Running",   "Running", "Running",
 	                                     "Succeeded", "Failed"};
 	unsigned int host = 1 + rng_below(&gen->rng, 60);
 	json_t *ips = json_array();
@@ -126,15 +125,16 @@ static void add_pod(struct world_gen *gen)
 
 static void add_namespace(struct world_gen *gen, const char *name)
 {
-	add_doc(gen, (struct world_doc){
-			     .json = json_pack("{s:s, s:s, s:{s:s, s:o}}",
-	                                       "apiVersion", "v1", "kind",
-	                                       "Namespace", "metadata", "name",
-	                                       name, "labels",
-	                                       random_labels(gen, true))});
+	add_doc(gen,
+	        (struct world_doc){
+			.json = json_pack("{s:s, s:s, s:{s:s, s:o}}",
+	                                  "apiVersion", "v1", "kind",
+	                                  "Namespace", "metadata", "name", name,
+	                                  "labels", random_labels(gen, true))});
 }
 
-/* ---- policies ------------------------------------------------------------- */
+/* ---- policies -------------------------------------------------------------
+ */
 
 static json_t *random_expression(struct world_gen *gen, bool of_ns)
 {
@@ -144,9 +144,9 @@ static json_t *random_expression(struct world_gen *gen, bool of_ns)
 	json_t *list = json_array();
 
 	for (unsigned int n = op < 2 ? 1 + rng_below(&gen->rng, 3) : 0; n; n--)
-		json_array_append_new(
-			list, json_string(of_ns ? PICK(gen, ns_values)
-		                                : PICK(gen, values)));
+		json_array_append_new(list,
+		                      json_string(of_ns ? PICK(gen, ns_values)
+		                                        : PICK(gen, values)));
 	return json_pack("{s:s, s:s, s:o}", "key",
 	                 of_ns ? PICK(gen, ns_keys) : PICK(gen, keys),
 	                 "operator", ops[op], "values", list);
@@ -162,9 +162,9 @@ static json_t *random_selector(struct world_gen *gen, bool of_ns)
 		json_t *labels = random_labels(gen, of_ns);
 
 		while (json_object_size(labels) > 1)
-			json_object_del(labels,
-			                json_object_iter_key(
-						json_object_iter(labels)));
+			json_object_del(
+				labels,
+				json_object_iter_key(json_object_iter(labels)));
 		json_object_set_new(selector, "matchLabels", labels);
 	}
 	if (rng_percent(&gen->rng, 50)) {
@@ -196,15 +196,16 @@ static json_t *random_block(struct world_gen *gen)
 	int bits = v6 ? PICK(gen, bits_v6) : PICK(gen, bits_v4);
 	unsigned int host = rng_below(&gen->rng, 64);
 	json_t *except = json_array();
-	json_t *block = json_pack("{s:o, s:o}", "cidr",
-	                          random_cidr(gen, base, host, bits), "except",
-	                          except);
+	json_t *block =
+		json_pack("{s:o, s:o}", "cidr",
+	                  random_cidr(gen, base, host, bits), "except", except);
 
 	for (unsigned int n = rng_below(&gen->rng, 4); n; n--) {
 		int longer = v6 ? PICK(gen, bits_v6) : PICK(gen, bits_v4);
-		unsigned int low = bits >= (v6 ? 120 : 24)
-		                           ? (1u << ((v6 ? 128 : 32) - bits)) - 1
-		                           : 0xff;
+		unsigned int low =
+			bits >= (v6 ? 120 : 24)
+				? (1u << ((v6 ? 128 : 32) - bits)) - 1
+				: 0xff;
 
 		if (longer <= bits)
 			continue;
@@ -319,17 +320,17 @@ static void add_netpol(struct world_gen *gen)
 		json_object_set_new(spec, "egress", random_rules(gen, "to"));
 	if (rng_percent(&gen->rng, 60))
 		json_object_set_new(spec, "policyTypes", random_types(gen));
-	add_doc(gen, (struct world_doc){
-			     .json = json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}",
-	                                       "apiVersion",
-	                                       "networking.k8s.io/v1", "kind",
-	                                       "NetworkPolicy", "metadata",
-	                                       "name", name, "namespace",
-	                                       PICK(gen, namespaces), "spec",
-	                                       spec)});
+	add_doc(gen,
+	        (struct world_doc){
+			.json = json_pack(
+				"{s:s, s:s, s:{s:s, s:s}, s:o}", "apiVersion",
+				"networking.k8s.io/v1", "kind", "NetworkPolicy",
+				"metadata", "name", name, "namespace",
+				PICK(gen, namespaces), "spec", spec)});
 }
 
-/* ---- worlds --------------------------------------------------------------- */
+/* ---- worlds ---------------------------------------------------------------
+ */
 
 static void add_node(struct world_gen *gen)
 {

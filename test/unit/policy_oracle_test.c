@@ -202,11 +202,11 @@ static void edited_worlds_keep_their_numbers_and_their_truth(void **state)
 			struct err why = {};
 
 			assert_int_equal(world_build(&gen, &why), 0);
-			assert_int_equal(
-				policy_compile(&gen.world, was.identity,
-			                       was.n_identities, arena, &is,
-			                       &why),
-				0);
+			assert_int_equal(policy_compile(&gen.world,
+			                                was.identity,
+			                                was.n_identities, arena,
+			                                &is, &why),
+			                 0);
 			assert_numbers_stay(&was, &is, seed);
 			for (int i = 0; i < 100; i++) {
 				struct probe p = world_probe(&gen);
@@ -272,9 +272,10 @@ static void the_order_of_pods_changes_nothing(void **state)
 			policy_compile(&gen.world, NULL, 0, arena, &a, &err),
 			0);
 		for (size_t i = 0; i + 1 < gen.world.n_pods; i++) {
-			size_t j = i + rng_below(&gen.rng,
-			                         (unsigned int)(gen.world.n_pods -
-			                                        i));
+			size_t j =
+				i +
+				rng_below(&gen.rng,
+			                  (unsigned int)(gen.world.n_pods - i));
 			const struct pod *pod = gen.world.pod[i];
 
 			gen.world.pod[i] = gen.world.pod[j];

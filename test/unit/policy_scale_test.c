@@ -30,8 +30,8 @@ static void *need(void *p)
 static struct labels labels_of(struct arena *arena, const char *key,
                                const char *value)
 {
-	struct labels labels = {need(arena_array(arena, 1, sizeof(struct label))),
-	                        1};
+	struct labels labels = {
+		need(arena_array(arena, 1, sizeof(struct label))), 1};
 
 	labels.item[0] = (struct label){key, value};
 	return labels;
@@ -60,7 +60,8 @@ static struct addr addr_of(const char *base, unsigned long n)
 	return addr_add(&addr, n);
 }
 
-static const char *name_of(struct arena *arena, const char *what, unsigned int n)
+static const char *name_of(struct arena *arena, const char *what,
+                           unsigned int n)
 {
 	return need(arena_printf(arena, "%s-%u", what, n));
 }
@@ -127,8 +128,8 @@ static void add_netpols(struct big *big, unsigned int n, unsigned int ns,
 	big->world.netpol =
 		need(arena_array(big->arena, n, sizeof(struct netpol *)));
 	for (unsigned int i = 0; i < n; i++) {
-		struct netpol *netpol = netpol_new(
-			big, i, name_of(big->arena, "ns", i % ns));
+		struct netpol *netpol =
+			netpol_new(big, i, name_of(big->arena, "ns", i % ns));
 
 		fill(big, netpol, i);
 		big->world.netpol[i] = netpol;
@@ -160,9 +161,9 @@ static void fill_apps(struct big *big, struct netpol *netpol, unsigned int i)
 	peer[0].pod_selector = select_label(
 		big->arena, "app", name_of(big->arena, "app", (i * 7) % 100));
 	peer[1].has_ns_selector = true;
-	peer[1].ns_selector = select_label(
-		big->arena, "kubernetes.io/metadata.name",
-		name_of(big->arena, "ns", (i * 3) % 50));
+	peer[1].ns_selector =
+		select_label(big->arena, "kubernetes.io/metadata.name",
+	                     name_of(big->arena, "ns", (i * 3) % 50));
 	peer[1].has_pod_selector = true;
 	peer[1].pod_selector = peer[0].pod_selector;
 	netpol->rule[DIR_INGRESS]->n_peers = 2;
@@ -232,8 +233,7 @@ static void cost_print(const char *what, const struct cost *cost)
 }
 
 static struct cost measure(unsigned int pods, unsigned int ns,
-                           unsigned int netpols, bool blocks,
-                           const char *what)
+                           unsigned int netpols, bool blocks, const char *what)
 {
 	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
 	struct big big = {.arena = arena};
@@ -261,7 +261,8 @@ static void a_thousand_distinct_blocks_grow_linearly(void **state)
 static void blocks_in_many_namespaces_grow_linearly(void **state)
 {
 	struct cost one = measure(1000, 100, 1000, true, "1000 blocks, 100 ns");
-	struct cost four = measure(1000, 100, 4000, true, "4000 blocks, 100 ns");
+	struct cost four =
+		measure(1000, 100, 4000, true, "4000 blocks, 100 ns");
 
 	(void)state;
 	assert_int_equal(one.entries, 1000);
@@ -300,7 +301,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_thousand_distinct_blocks_grow_linearly),
 		cmocka_unit_test(blocks_in_many_namespaces_grow_linearly),
-		cmocka_unit_test(ten_thousand_addresses_and_a_thousand_policies),
+		cmocka_unit_test(
+			ten_thousand_addresses_and_a_thousand_policies),
 		cmocka_unit_test(addresses_that_all_differ),
 	};
 

@@ -4,17 +4,19 @@
  *
  * The numbers are those of the list of what implementations get wrong.  A15
  * (replies), A19 and A20 (windows and live connections), A24 and A25
- * (fragments, headers) and A26 (services) are the datapath's: test/bpf, test/net.
+ * (fragments, headers) and A26 (services) are the datapath's: test/bpf,
+ * test/net.
  */
 #include "test/lib/judge.h"
 #include "test/test.h"
 
-#define FIXTURE(gen)                 \
-	struct world_gen gen = {};   \
-	(void)state;                 \
+#define FIXTURE(gen)               \
+	struct world_gen gen = {}; \
+	(void)state;               \
 	judge_world(&(gen))
 
-/* ---- A1 to A5: isolation ---------------------------------------------------- */
+/* ---- A1 to A5: isolation ----------------------------------------------------
+ */
 
 static void a01_policies_add_up_in_any_order(void **state)
 {
@@ -60,17 +62,17 @@ static void a03_policy_types_default_to_ingress_and_to_egress_with_rules(
 		const char *spec;
 		bool in, out; /* open? */
 	} cases[] = {
-		{"{}", false, true},
-		{"{'policyTypes': []}", false, true},
-		{"{'policyTypes': null}", false, true},
-		{"{'egress': []}", false, true},
-		{"{'egress': null}", false, true},
+		{"{}",							  false, true },
+		{"{'policyTypes': []}",					 false, true },
+		{"{'policyTypes': null}",                                       false, true },
+		{"{'egress': []}",					      false, true },
+		{"{'egress': null}",					    false, true },
 		{"{'egress': [{'to': [{'ipBlock': {'cidr': '9.9.9.9/32'}}]}]}",
-	         false, false},
-		{"{'policyTypes': ['Egress']}", true, false},
-		{"{'policyTypes': ['Egress', 'Ingress']}", false, false},
+	         false,								false},
+		{"{'policyTypes': ['Egress']}",                                 true,  false},
+		{"{'policyTypes': ['Egress', 'Ingress']}",                      false, false},
 		{"{'policyTypes': ['Ingress'], 'egress': [{'to': [{'ipBlock': "
-	         "{'cidr': '9.9.9.9/32'}}]}]}", false, true},
+	         "{'cidr': '9.9.9.9/32'}}]}]}",                false, true },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -86,7 +88,10 @@ static void a03_policy_types_default_to_ingress_and_to_egress_with_rules(
 static void a04_an_empty_or_absent_selector_selects_the_namespace(void **state)
 {
 	static const char *const specs[] = {
-		"null", "{}", "{'podSelector': null}", "{'podSelector': {}}",
+		"null",
+		"{}",
+		"{'podSelector': null}",
+		"{'podSelector': {}}",
 		"{'podSelector': {'matchLabels': {}}}",
 		"{'podSelector': {'matchExpressions': []}}"};
 
@@ -106,12 +111,12 @@ static void a05_no_rules_deny_all_and_an_empty_rule_allows_all(void **state)
 		const char *ingress;
 		bool want;
 	} cases[] = {
-		{"null", false},
-		{"[]", false},
-		{"[{}]", true},
-		{"[{'from': []}]", true},
-		{"[{'from': null, 'ports': []}]", true},
-		{"[{'ports': null}]", true},
+		{"null",			  false},
+		{"[]",			    false},
+		{"[{}]",			  true },
+		{"[{'from': []}]",                true },
+		{"[{'from': null, 'ports': []}]", true },
+		{"[{'ports': null}]",             true },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -142,7 +147,8 @@ static void a05_absent_ports_mean_every_protocol_of_those_peers(void **state)
 	world_clear(&gen);
 }
 
-/* ---- A6, A11, A12: selectors -------------------------------------------------- */
+/* ---- A6, A11, A12: selectors
+ * -------------------------------------------------- */
 
 static void a06_selectors_in_one_item_and_while_items_or(void **state)
 {
@@ -209,16 +215,16 @@ static void a11_not_in_and_does_not_exist_match_what_lacks_the_key(void **state)
 		bool web, db, plain;
 	} cases[] = {
 		{"{'key': 'app', 'operator': 'In', 'values': ['web', 'x']}",
-	         true, false, false},
+	         true,								 false, false},
 		{"{'key': 'app', 'operator': 'NotIn', 'values': ['web', 'x']}",
-	         false, true, true},
-		{"{'key': 'app', 'operator': 'Exists'}", true, true, false},
-		{"{'key': 'app', 'operator': 'DoesNotExist'}", false, false,
-	         true},
-		{"{'key': 'app', 'operator': 'In', 'values': ['']}", false,
-	         false, false},
-		{"{'key': 'zzz', 'operator': 'NotIn', 'values': ['web']}", true,
-	         true, true},
+	         false,								true,  true },
+		{"{'key': 'app', 'operator': 'Exists'}",                        true,  true,  false},
+		{"{'key': 'app', 'operator': 'DoesNotExist'}",                  false, false,
+	         true									      },
+		{"{'key': 'app', 'operator': 'In', 'values': ['']}",            false,
+	         false,								       false},
+		{"{'key': 'zzz', 'operator': 'NotIn', 'values': ['web']}",      true,
+	         true,									true },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -231,7 +237,8 @@ static void a11_not_in_and_does_not_exist_match_what_lacks_the_key(void **state)
 			judge_policy(&gen, "p",
 			             "{'policyTypes': ['Egress'], 'egress': "
 			             "[{'to': [{'podSelector': "
-			             "{'matchExpressions': [%s]}}]}]}", text);
+			             "{'matchExpressions': [%s]}}]}]}",
+			             text);
 			JUDGE(&gen,
 			      {"shop/plain", OUT, "shop/web", "tcp/1", web},
 			      {"shop/plain", OUT, "shop/db", "tcp/1", db},
@@ -242,7 +249,8 @@ static void a11_not_in_and_does_not_exist_match_what_lacks_the_key(void **state)
 			FIXTURE(gen);
 			judge_policy(&gen, "p",
 			             "{'podSelector': {'matchExpressions': "
-			             "[%s]}}", text);
+			             "[%s]}}",
+			             text);
 			JUDGE(&gen,
 			      {"shop/web", IN, "infra/web", "tcp/1", !web},
 			      {"shop/db", IN, "infra/web", "tcp/1", !db},
@@ -299,7 +307,8 @@ static void a12_a_namespace_bears_its_name_as_a_label(void **state)
 	world_clear(&gen);
 }
 
-/* ---- A7, A21, A27, A28: blocks ------------------------------------------------ */
+/* ---- A7, A21, A27, A28: blocks
+ * ------------------------------------------------ */
 
 static void a07_an_except_is_a_hole_in_its_own_rule_alone(void **state)
 {
@@ -432,7 +441,8 @@ static void a28_host_bits_of_a_cidr_are_masked(void **state)
 	world_clear(&gen);
 }
 
-/* ---- A8 to A10, A22, A23: ports ------------------------------------------------ */
+/* ---- A8 to A10, A22, A23: ports
+ * ------------------------------------------------ */
 
 static void a08_a_protocol_without_port_means_all_its_ports(void **state)
 {
@@ -488,8 +498,7 @@ static void a09_end_port_is_inclusive_and_may_equal_port(void **state)
 static void a10_into_a_pod_a_port_name_is_its_own(void **state)
 {
 	FIXTURE(gen);
-	judge_policy(&gen, "p",
-	             "{'ingress': [{'ports': [{'port': 'http'}]}]}");
+	judge_policy(&gen, "p", "{'ingress': [{'ports': [{'port': 'http'}]}]}");
 	JUDGE(&gen, {"shop/web", IN, "infra/web", "tcp/8080", true},
 	      {"shop/web", IN, "infra/web", "tcp/80", false},
 	      {"shop/web", IN, "198.51.100.7", "tcp/8080", true},
@@ -592,7 +601,8 @@ static void a23_other_protocols_need_a_rule_without_ports(void **state)
 	world_clear(&gen);
 }
 
-/* ---- A13, A14, A16 to A18: whose address it is ----------------------------------- */
+/* ---- A13, A14, A16 to A18: whose address it is
+ * ----------------------------------- */
 
 static void a13_the_own_node_is_always_allowed_and_another_is_not(void **state)
 {
@@ -670,7 +680,8 @@ static void a17_finished_pods_have_no_addresses(void **state)
 		          "{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': "
 		          "{'name': 'job', 'namespace': 'shop', 'labels': "
 		          "{'app': 'job'}}, 'status': {'phase': '%s', "
-		          "'podIP': '10.0.0.8'}}", phases[i]);
+		          "'podIP': '10.0.0.8'}}",
+		          phases[i]);
 		judge_policy(&gen, "p",
 		             "{'ingress': [{'from': [{'podSelector': "
 		             "{'matchLabels': {'app': 'job'}}}]}]}");
@@ -727,13 +738,20 @@ static void a18_a_terminating_pod_is_still_a_pod(void **state)
 	world_clear(&gen);
 }
 
-/* ---- what cannot be read -------------------------------------------------------- */
+/* ---- what cannot be read
+ * -------------------------------------------------------- */
 
 static void unreadable_rules_isolate_and_allow_nothing(void **state)
 {
 	static const char *const rules[] = {
-		"{'form': []}", "{'to': []}", "null", "7", "'all'",
-		"{'from': {}}", "{'from': [{}]}", "{'from': [null]}",
+		"{'form': []}",
+		"{'to': []}",
+		"null",
+		"7",
+		"'all'",
+		"{'from': {}}",
+		"{'from': [{}]}",
+		"{'from': [null]}",
 		"{'from': [{'podSelector': {}, 'ipBlock': {'cidr': "
 		"'10.0.0.0/8'}}]}",
 		"{'from': [{'fqdn': 'x.org'}]}",
@@ -741,8 +759,11 @@ static void unreadable_rules_isolate_and_allow_nothing(void **state)
 		"{'from': [{'ipBlock': {'cidr': '10.0.0.0'}}]}",
 		"{'from': [{'ipBlock': {'cidr': '0.0.0.0/0', 'except': "
 		"['::/0']}}]}",
-		"{'ports': 80}", "{'ports': [80]}", "{'ports': [null]}",
-		"{'ports': [{'port': 0}]}", "{'ports': [{'port': 65536}]}",
+		"{'ports': 80}",
+		"{'ports': [80]}",
+		"{'ports': [null]}",
+		"{'ports': [{'port': 0}]}",
+		"{'ports': [{'port': 65536}]}",
 		"{'ports': [{'port': 80, 'endPort': 79}]}",
 		"{'ports': [{'port': 'http', 'endPort': 90}]}",
 		"{'ports': [{'endPort': 90}]}",
@@ -768,16 +789,19 @@ static void unreadable_rules_isolate_and_allow_nothing(void **state)
 
 static void a_spec_that_cannot_be_read_isolates_both_ways(void **state)
 {
-	static const char *const fields[] = {
-		"'ingres': [{}]", "'ingress': {}", "'egress': 7",
-		"'policyTypes': ['ingress']", "'policyTypes': 'Ingress'",
-		"'policyTypes': [null]"};
+	static const char *const fields[] = {"'ingres': [{}]",
+	                                     "'ingress': {}",
+	                                     "'egress': 7",
+	                                     "'policyTypes': ['ingress']",
+	                                     "'policyTypes': 'Ingress'",
+	                                     "'policyTypes': [null]"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
 		FIXTURE(gen);
 		judge_policy(&gen, "p",
 		             "{'podSelector': {'matchLabels': {'app': 'web'}}, "
-		             "%s}", fields[i]);
+		             "%s}",
+		             fields[i]);
 		JUDGE(&gen, {"shop/web", IN, "shop/db", "tcp/80", false},
 		      {"shop/web", OUT, "shop/db", "tcp/80", false},
 		      {"shop/db", IN, "shop/web", "tcp/80", true});
