@@ -103,11 +103,6 @@ static enum cni_code add_find(struct add *add, struct err *err)
 	struct nl pod;
 	int r;
 
-	if (add->conf->ipam)
-		return err_set(err, CNI_CONFIG,
-		               "ipam in a chain: prevResult has the addresses "
-		               "of %s already",
-		               add->conf->ifname);
 	r = result_read_ips(add->conf->prev, add->conf->ifname, &add->ips, err);
 	if (r) {
 		(void)err_wrap(err, r, "prevResult");
@@ -266,13 +261,17 @@ static enum cni_code add_setup(struct add *add, struct err *err)
 static enum cni_code add_steps(struct add *add, struct err *err)
 {
 	const struct conf *conf = add->conf;
+	const bool there = result_find_interface(conf->prev, conf->ifname);
 	enum cni_code code;
 
+	if (there && conf->ipam)
+		return err_set(err, CNI_CONFIG,
+		               "ipam in a chain: prevResult has the addresses "
+		               "of %s already",
+		               conf->ifname);
 	code = add_delegate(add, err);
-	if (!code && result_find_interface(conf->prev, conf->ifname))
-		code = add_find(add, err);
-	else if (!code)
-		code = add_make(add, err);
+	if (!code)
+		code = there ? add_find(add, err) : add_make(add, err);
 	if (!code)
 		code = add_ask(add, err);
 	if (!code)

@@ -29,22 +29,26 @@ DEBIAN = "/usr/lib/cni"  # its package containernetworking-plugins
 _cases = []
 
 
-def case(name, only=None):
-    """Add a test to the table; @only: a function of the version."""
+def case(name, only=None, on="bare"):
+    """Add a test to the table; @only: a function of the version; @on: the
+    place that it needs."""
     def add(run):
-        assert name not in [n for n, _, _ in _cases], name
-        _cases.append((name, run, only))
+        assert name not in [c[0] for c in _cases], name
+        _cases.append((name, run, only, on))
         return run
     return add
 
 
-def run_all(make):
-    """Every case in every version; @make(version) gives the test's argument."""
+def run_all(make, wanted=""):
+    """Every case in every version; make[place](version) gives its argument.
+
+    @wanted: only cases whose name holds this.
+    """
     for version in VERSIONS:
-        for name, run, only in _cases:
-            if only and not only(version):
-                continue
-            stage.test(f"{name} (CNI {version})", _run_one, make, version, run)
+        for name, run, only, on in _cases:
+            if wanted in name and (not only or only(version)):
+                stage.test(f"{name} (CNI {version})", _run_one, make[on],
+                           version, run)
 
 
 def _run_one(make, version, run):
@@ -84,14 +88,22 @@ class Call:
     def __init__(self, version, place, run_dir, state_dir):
         Call.serial += 1
         self.version, self.place = version, place
-        self.state_dir = state_dir
-        self.pods = []
+        self.run_dir, self.state_dir = run_dir, state_dir
+        self.node = None  # the daemon's, where there is one
+        self.pods, self.others = [], []
         self.env = {"CNI_CONTAINERID": f"c{Call.serial}.{version}",
                     "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/none"}
         self.conf = {"cniVersion": version, "name": "stile",
                      "type": "stile-cni", "stateDir": state_dir,
                      "socket": f"{run_dir}/stile.sock"}
         self.close_calls = []
+
+    def other(self):
+        """Another container on the same host."""
+        call = Call(self.version, self.place, self.run_dir, self.state_dir)
+        call.node = self.node
+        self.others.append(call)
+        return call
 
     # -- the call
 
@@ -146,7 +158,8 @@ class Call:
 
     def pod(self):
         """A fresh network namespace for the container."""
-        netns = stage.Netns(f"p{Call.serial}-{len(self.pods)}")
+        Call.serial += 1
+        netns = stage.Netns(f"p{Call.serial}")
         self.pods.append(netns)
         self.env["CNI_NETNS"] = netns.path
         return netns
@@ -180,8 +193,12 @@ class Call:
         self.close_calls.append(function)
 
     def close(self):
+        for call in self.others:
+            call.close()
         for function in reversed(self.close_calls):
             function()
+        if self.node:
+            self.ok("DEL")
         for netns in self.pods:
             if os.path.exists(netns.path):
                 stage.run("ip", "netns", "del", netns.name)
