@@ -144,7 +144,7 @@ $O/stile-cni: $(call obj,cni/main.c $(cni_src) $(lib_src))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) -static $^ -ljansson -o $@
 
-$O/test/unit/%: $O/test/unit/%.o $(call obj,$(lib_src) $(policy_src) $(cni_src) $(daemon_src) $(test_lib))
+$O/test/unit/%: $O/test/unit/%.o $(call obj,$(lib_src) $(policy_src) $(cni_src) $(daemon_src) $(filter-out cli/main.c,$(cli_src)) $(test_lib))
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
