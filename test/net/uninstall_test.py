@@ -64,7 +64,7 @@ def life():
 
 def uninstall():
     out = node.ns.run(f"{BUILD}/stile", "--run-dir", f"{node.dir}/run",
-                      "uninstall", "--state-dir", f"{node.dir}/state",
+                      "uninstall", "--yes", "--state-dir", f"{node.dir}/state",
                       "--bpffs", node.bpffs, check=False)
     equal(out.returncode, 0, out.stdout + out.stderr)
     differences(BEFORE, state())
@@ -74,7 +74,7 @@ def uninstall():
 def again():
     """Twice is fine, and so is a node where nothing ever was."""
     out = node.ns.run(f"{BUILD}/stile", "--run-dir", f"{node.dir}/run",
-                      "uninstall", "--state-dir", f"{node.dir}/state",
+                      "uninstall", "--yes", "--state-dir", f"{node.dir}/state",
                       "--bpffs", node.bpffs, check=False)
     equal(out.returncode, 0, out.stdout + out.stderr)
 
