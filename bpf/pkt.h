@@ -121,13 +121,14 @@ __noinline int pkt_options(struct __sk_buff *skb, __u32 end)
 	return DROP_NONE;
 }
 
-#define EXT_MAX 6 /* extension headers that we walk */
+#define EXT_MAX 6 /* too many extension headers */
 
 /*
  * pkt_extensions - walk the extension headers of an IPv6 packet (RFC 8200 4).
  *
  * @pkt->l4 is the first one's offset, tuple.proto its number; on return they
- * are the transport's.  Hop-by-hop only first, each at most twice.
+ * are the transport's.  Hop-by-hop only first; what is no extension header that
+ * we know is the transport.  Fewer than EXT_MAX are walked.
  */
 __noinline int pkt_extensions(struct __sk_buff *skb, struct pkt *pkt)
 {
@@ -157,6 +158,9 @@ __noinline int pkt_extensions(struct __sk_buff *skb, struct pkt *pkt)
 
 			if (pkt->frag)
 				return DROP_EXT_HEADERS;
+			/* It would overlap the TCP header (RFC 3128). */
+			if (ext[0] == IPPROTO_TCP && (off & 0xfff8) == 8)
+				return DROP_FRAGMENT;
 			len = sizeof(ext);
 			__builtin_memcpy(&pkt->frag_id, &ext[4], 4);
 			if (off & 0xfff8)
@@ -182,6 +186,8 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *pkt)
 		return DROP_MALFORMED;
 	if (ip.version != 4 || ip.ihl < 5)
 		return DROP_MALFORMED;
+	addr_v4(&pkt->tuple.saddr, ip.saddr);
+	addr_v4(&pkt->tuple.daddr, ip.daddr);
 	len = bpf_ntohs(ip.tot_len);
 	pkt->len = skb->len - ETH_HLEN;
 	if (len > pkt->len || len < ip.ihl * 4) {
@@ -189,8 +195,6 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *pkt)
 		if (len || !skb->gso_size)
 			return DROP_MALFORMED;
 	}
-	addr_v4(&pkt->tuple.saddr, ip.saddr);
-	addr_v4(&pkt->tuple.daddr, ip.daddr);
 	pkt->tuple.proto = ip.protocol;
 	pkt->ttl = ip.ttl;
 	pkt->l4 = ETH_HLEN + ip.ihl * 4;
@@ -216,13 +220,13 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *pkt)
 		return DROP_MALFORMED;
 	if (ip.version != 6)
 		return DROP_MALFORMED;
+	__builtin_memcpy(&pkt->tuple.saddr, &ip.saddr, 16);
+	__builtin_memcpy(&pkt->tuple.daddr, &ip.daddr, 16);
 	len = bpf_ntohs(ip.payload_len);
 	pkt->len = skb->len - ETH_HLEN;
 	if (len + sizeof(ip) > pkt->len ||
 	    (!len && !skb->gso_size && ip.nexthdr != IPPROTO_NONE))
 		return DROP_MALFORMED;
-	__builtin_memcpy(&pkt->tuple.saddr, &ip.saddr, 16);
-	__builtin_memcpy(&pkt->tuple.daddr, &ip.daddr, 16);
 	if (addr_is_v4(&pkt->tuple.saddr) || addr_is_v4(&pkt->tuple.daddr))
 		return DROP_MARTIAN; /* a mapped address never travels */
 	pkt->v6 = 1;
