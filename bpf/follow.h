@@ -62,6 +62,8 @@ static __always_inline bool advance_ready(const struct flow *f, __u32 flags,
  */
 static __always_inline bool is_answer(const struct pkt *pkt)
 {
+	if (pkt->frag == FRAG_LATER)
+		return true; /* its first was, or was judged */
 	switch (pkt->tuple.proto) {
 	case IPPROTO_TCP:
 		return (pkt->tcp & (TCP_SYN | TCP_ACK)) != TCP_SYN;
