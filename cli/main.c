@@ -88,7 +88,7 @@ static const struct command commands[] = {
 	{"policy get", "[NS/]NAME", "one of them, its rules in words", 1, 1,
          NULL, cmd_policy_get},
 	{"policy why", "FROM TO PORT/PROTO",
-         "may FROM speak to TO, and which rule says so?; "
+         "may FROM speak to TO, and which rule says so?\n"
          "ends are NS/POD, an address, host or world", 3, 3, NULL, cmd_policy_why},
 	{"policy verify", "", "compare every map with the manifests", 0, 0,
          NULL, cmd_policy_verify},
@@ -152,7 +152,7 @@ static void help_all(void)
 
 		snprintf(left, sizeof(left), "%s%s%s", c->words,
 		         c->usage[0] ? " " : "", c->usage);
-		printf("  %-34s %.*s\n", left, (int)strcspn(c->help, ";"),
+		printf("  %-34s %.*s\n", left, (int)strcspn(c->help, "\n"),
 		       c->help);
 	}
 	puts("\noptions of every command:");
