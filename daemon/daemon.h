@@ -13,6 +13,8 @@
 #include "daemon/server.h"
 #include "daemon/store.h"
 
+#define STRAYS_MAX 256
+
 struct daemon {
 	struct config config;
 	struct loop *loop;
@@ -24,7 +26,10 @@ struct daemon {
 	struct reconcile *reconcile;
 	struct flowlog *flowlog;
 	struct server *server;
-	struct loop_timer reap; /* deletes links of closing endpoints (D13) */
+	struct loop_timer reap; /* ends closing endpoints, see attachment.h */
+	bool reap_failed;       /* said so already */
+	int stray[STRAYS_MAX];  /* links to be deleted that no endpoint has */
+	int n_strays;
 };
 
 /* Tables of operations, each ended by a NULL name. */

@@ -97,6 +97,14 @@ int ipam_alloc(struct ipam *ipam, uint64_t now_ns, struct addr *ret,
 	               IPAM_QUARANTINE_NS / 1000000000ull);
 }
 
+bool ipam_has_free(const struct ipam *ipam, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < ipam->size; i++)
+		if (may_give(ipam, (ipam->next + i) % ipam->size, now_ns))
+			return true;
+	return false;
+}
+
 int ipam_take(struct ipam *ipam, const struct addr *addr)
 {
 	uint32_t index;

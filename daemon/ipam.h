@@ -34,3 +34,5 @@ int ipam_alloc(struct ipam *ipam, uint64_t now_ns, struct addr *ret,
 /* -ERANGE when it is none that we give, -EEXIST when it is in use already. */
 int ipam_take(struct ipam *ipam, const struct addr *addr);
 void ipam_free(struct ipam *ipam, const struct addr *addr, uint64_t now_ns);
+/* Would ipam_alloc() find one? */
+bool ipam_has_free(const struct ipam *ipam, uint64_t now_ns);

@@ -80,7 +80,10 @@ static void freed_addresses_rest(void **state)
 	(void)state;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(ipam_alloc(&ipam, SECOND, &addr[i], &err), 0);
+	assert_false(ipam_has_free(&ipam, 100 * SECOND));
 	ipam_free(&ipam, &addr[3], 2 * SECOND);
+	assert_false(ipam_has_free(&ipam, 31 * SECOND));
+	assert_true(ipam_has_free(&ipam, 32 * SECOND));
 	ipam_free(&ipam, &addr[1], 3 * SECOND);
 	assert_int_equal(ipam.used, 3);
 	assert_int_equal(ipam_alloc(&ipam, 31 * SECOND, &again, &err), -ENOSPC);
