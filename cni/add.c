@@ -153,6 +153,8 @@ static enum cni_code add_delegate(struct add *add, struct err *err)
 static json_t *add_request(const struct add *add)
 {
 	const struct conf *conf = add->conf;
+	/* A link that is there has an MTU that its maker chose. */
+	const int mtu = add->at.chained ? (int)add->at.mtu : conf->mtu;
 	char mac[MAC_TEXT_MAX];
 	json_t *ips = NULL;
 
@@ -172,7 +174,7 @@ static json_t *add_request(const struct add *add)
 		"pod_namespace",
 		*conf->pod_namespace ? conf->pod_namespace : NULL, "pod_name",
 		*conf->pod_name ? conf->pod_name : NULL, "ips", ips, "mtu",
-		conf->mtu ? json_integer(conf->mtu) : NULL);
+		mtu ? json_integer(mtu) : NULL);
 }
 
 static int reply_gateways(const json_t *reply, struct attachment *at)

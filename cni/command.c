@@ -32,8 +32,10 @@ int command_ask(const struct conf *conf, json_t *request, json_t **ret,
 
 enum cni_code command_status(const struct conf *conf, struct err *err)
 {
-	int r = command_ask(conf, json_pack("{s:s}", "op", "cni.status"), NULL,
-	                    err);
+	int r = command_ask(conf,
+	                    json_pack("{s:s,s:b}", "op", "cni.status",
+	                              "delegated", conf->ipam != NULL),
+	                    NULL, err);
 
 	if (r < 0)
 		return CNI_UNAVAILABLE;

@@ -29,7 +29,8 @@
  * cni.check {container_id, ifname, host_ifname, ips, mac} -> {} or error
  * cni.gc    {network, valid: [{container_id, ifname}, …]} -> {}
  *           As cni.del for every other attachment of that network.
- * cni.status{} -> {} or error 50
+ * cni.status{delegated?: true (addresses come from another plugin)}
+ *        -> {} or error 50
  */
 #pragma once
 
