@@ -37,6 +37,10 @@ int netns_open(const char *path, int *ret_fd, struct err *err)
 	struct stat st;
 	char again[32];
 
+	/* The daemon gets it too, and stands elsewhere. */
+	if (*path != '/')
+		return err_set(err, -EINVAL,
+		               "CNI_NETNS '%.100s' is no absolute path", path);
 	if (look < 0)
 		return err_set(err, -errno, "CNI_NETNS '%.100s': %s", path,
 		               strerror(errno));
