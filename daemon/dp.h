@@ -81,6 +81,17 @@ int dp_grace(struct dp *dp);
  */
 struct table; /* policy/policy.h */
 int dp_slot_fill(struct dp *dp, const struct table *table, struct err *err);
+/* A change of one entry of a slot in use. */
+struct slot_edit {
+	bool remove;   /* else put */
+	bool is_range; /* range is meant, else key */
+	struct policy_key key;
+	struct range_key range;
+	struct policy_val val;
+};
+/* In this order; a removed entry may be gone already.  0 or -errno. */
+int dp_slot_edit(struct dp *dp, uint32_t slot, const struct slot_edit *edit,
+                 size_t n);
 /* Nothing points at it any more: it is refreshed by dp_slots_tend(). */
 void dp_slot_retire(struct dp *dp, uint32_t slot);
 /* A slot of an adopted datapath is in use (endpoints point at it). */

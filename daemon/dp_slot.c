@@ -319,6 +319,32 @@ int dp_slot_fill(struct dp *dp, const struct table *table, struct err *err)
 	return (int)slot;
 }
 
+int dp_slot_edit(struct dp *dp, uint32_t slot, const struct slot_edit *edit,
+                 size_t n)
+{
+	_cleanup_(closep) int policy = inner_fd(dp->policies_fd, slot);
+	_cleanup_(closep) int range = inner_fd(dp->ranges_fd, slot);
+
+	if (policy < 0 || range < 0)
+		return policy < 0 ? policy : range;
+	for (size_t i = 0; i < n; i++) {
+		const int fd = edit[i].is_range ? range : policy;
+		const void *key = edit[i].is_range
+		                          ? (const void *)&edit[i].range
+		                          : (const void *)&edit[i].key;
+		int r = edit[i].remove
+		                ? bpf_map_delete_elem(fd, key)
+		                : bpf_map_update_elem(fd, key, &edit[i].val,
+		                                      BPF_ANY);
+
+		if (r && !(edit[i].remove && r == -ENOENT))
+			return r;
+		if (edit[i].is_range && !edit[i].remove)
+			dp->slot[slot % SLOT_MAX].has_ranges = true;
+	}
+	return 0;
+}
+
 void dp_slot_retire(struct dp *dp, uint32_t slot)
 {
 	if (slot >= SLOT_FIRST && slot < SLOT_MAX &&

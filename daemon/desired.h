@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* desired.h - what the maps should hold, in the plan's terms.  Pure. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "daemon/plan.h"
+
+struct desired_input {
+	const struct compiled *compiled;
+	const struct endpoint *endpoint; /* ENDPOINT_MAX; ifindex 0: none */
+	const bool *keep; /* ENDPOINT_MAX: its slot stays, see plan_endpoint */
+	struct prefix pool[FAMILY__COUNT]; /* pods' CIDRs of this node */
+	bool has_pool[FAMILY__COUNT];
+};
+
+/* Return: 0 or -ENOMEM.  @ret borrows the tables of the compiled world. */
+int desired_build(const struct desired_input *input, struct arena *arena,
+                  struct state *ret);
