@@ -91,7 +91,7 @@ static int world_shrink(const struct question_side *q, struct arena *arena,
 	return 0;
 }
 
-/* What policy_eval() says when @rule is all there is. */
+/* What policy_eval() says when @rule is all there is; NULL: when nothing is. */
 static bool rule_allows(const struct question_side *q,
                         const struct world *world, const struct netpol *owner,
                         const struct rule *rule)
@@ -99,14 +99,14 @@ static bool rule_allows(const struct question_side *q,
 	struct netpol alone = *owner;
 	const struct netpol *list = &alone;
 	struct world with = *world;
-	struct rule copy = *rule;
+	struct rule copy = rule ? *rule : (struct rule){};
 
 	alone.rule[q->dir] = &copy;
-	alone.n_rules[q->dir] = 1;
+	alone.n_rules[q->dir] = rule != NULL;
 	with.netpol = &list;
 	with.n_netpols = 1;
-	return policy_eval(&with, q->subject, &q->self, q->dir, &q->peer,
-	                   q->proto, q->port)
+	return policy_eval(&with, q->subject, q->dir, &q->peer, q->proto,
+	                   q->port)
 	        .allowed;
 }
 
@@ -197,17 +197,16 @@ int explain(const struct question_side *q, struct arena *arena,
 	int r;
 
 	r = explain_isolating(q, arena, ret);
+	if (!r)
+		r = world_shrink(q, arena, &small);
 	if (r)
 		return r;
-	ret->verdict = policy_eval(q->world, q->subject, &q->self, q->dir,
-	                           &q->peer, q->proto, q->port);
-	ret->always = ret->n_isolating && ret->verdict.allowed &&
-	              !ret->verdict.netpol;
+	ret->verdict = policy_eval(q->world, q->subject, q->dir, &q->peer,
+	                           q->proto, q->port);
+	if (ret->n_isolating)
+		ret->always = rule_allows(q, &small, ret->isolating[0], NULL);
 	if (ret->always)
 		return 0;
-	r = world_shrink(q, arena, &small);
-	if (r)
-		return r;
 	for (size_t i = 0; i < ret->n_isolating; i++)
 		total += ret->isolating[i]->n_rules[q->dir];
 	if (total > EXPLAIN_RULES_MAX) {

@@ -140,6 +140,16 @@ static int table_put(struct compile *c, const struct table *table, size_t *ret)
 	return index_put(&c->by_table, c->work, table->hash, (uint32_t)*ret);
 }
 
+/* Table 0: of pods that no policy selects. */
+static int open_table_put(struct compile *c)
+{
+	struct table table;
+	size_t at;
+	int r = builder_finish(&c->emit.builder, c->arena, &table);
+
+	return r ? r : table_put(c, &table, &at);
+}
+
 static int table_make(struct compile *c, const struct pod *pod, size_t *ret)
 {
 	struct table table;
@@ -202,8 +212,7 @@ static int endpoints_compile(struct compile *c, const struct pod **pod,
 		arena_array(c->work, c->world->n_netpols, sizeof(*c->policy));
 	if (!c->out.endpoint || !c->out.table || !c->known || !c->policy)
 		return -ENOMEM;
-	/* Table 0: no policy. */
-	if (table_make(c, NULL, &c->out.n_endpoints))
+	if (open_table_put(c))
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct endpoint_policy *policy = &c->out.endpoint[i];

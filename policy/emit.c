@@ -79,8 +79,7 @@ static int cover_emit(struct job *job, const struct port_cover *cover)
 	return r;
 }
 
-/* ---- named ports ----------------------------------------------------------
- */
+/* ---- named ports ------------------------------------------------------- */
 
 static bool port_named(const struct named_port *port,
                        const struct port_spec *spec)
@@ -193,8 +192,7 @@ static int name_emit(struct job *job, const struct port_spec *spec)
 	return r;
 }
 
-/* ---- rules ----------------------------------------------------------------
- */
+/* ---- rules ------------------------------------------------------------- */
 
 static int spec_emit(struct job *job, const struct port_spec *spec)
 {

@@ -181,8 +181,7 @@ static bool always_allowed(const struct world *world,
 }
 
 struct verdict policy_eval(const struct world *world, const struct pod *subject,
-                           const struct addr *self, enum dir dir,
-                           const struct addr *peer, uint8_t proto,
+                           enum dir dir, const struct addr *peer, uint8_t proto,
                            uint16_t port)
 {
 	struct packet packet = {subject, dir, peer, pod_at(world, peer),
@@ -205,8 +204,7 @@ struct verdict policy_eval(const struct world *world, const struct pod *subject,
 			verdict.rule = r;
 		}
 	}
-	if (!verdict.isolated || always_allowed(world, &packet) ||
-	    !addr_compare(self, peer))
+	if (!verdict.isolated || always_allowed(world, &packet))
 		verdict.allowed = true;
 	return verdict;
 }

@@ -22,6 +22,14 @@ static const struct kind {
 	{"NetworkPolicy", "extensions",        "",   OBJECT_NETPOL   },
 };
 
+static bool kind_is(const struct kind *k, const char *kind, size_t n,
+                    const char *group, size_t group_n)
+{
+	return strlen(k->kind) == n && !strncmp(k->kind, kind, n) &&
+	       strlen(k->group) == group_n &&
+	       !strncmp(k->group, group, group_n);
+}
+
 /*
  * A list of our kinds, or one of our kinds in a version that we do not know,
  * must not be passed over in silence: someone believes that it protects him.
@@ -31,29 +39,27 @@ static int find_kind(struct parse *p, const char *kind, const char *api,
 {
 	const char *slash = strchr(api, '/');
 	const char *version = slash ? slash + 1 : api;
-	size_t group = slash ? (size_t)(slash - api) : 0;
+	size_t group_n = slash ? (size_t)(slash - api) : 0;
 	size_t n = strlen(kind);
+	bool list = n >= 4 && !strcmp(kind + n - 4, "List");
+	bool ours = list && n == 4 && !group_n;
 
 	*ret = OBJECT_NONE;
+	if (list)
+		n -= 4;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct kind *k = &kinds[i];
-		size_t len = strlen(k->kind);
 
-		if (strlen(k->group) != group || strncmp(k->group, api, group))
+		if (!kind_is(k, kind, n, api, group_n))
 			continue;
-		if (n == len + 4 && !strncmp(kind, k->kind, len) &&
-		    !strcmp(kind + len, "List"))
-			return parse_fail(p, "a list; give its items one by "
-			                     "one");
-		if (strcmp(kind, k->kind))
-			continue;
-		if (strcmp(version, k->version))
-			return parse_fail(p, "apiVersion '%.63s' is not known",
-			                  api);
-		*ret = k->is;
+		ours = true;
+		if (!strcmp(version, k->version))
+			*ret = k->is;
 	}
-	if (!group && !strcmp(kind, "List"))
+	if (ours && list)
 		return parse_fail(p, "a list; give its items one by one");
+	if (ours && *ret == OBJECT_NONE)
+		return parse_fail(p, "apiVersion '%.63s' is not known", api);
 	return 0;
 }
 
@@ -129,7 +135,8 @@ static int ns_parse(struct parse *p, struct namespace *ret)
 	while (at < labels->n &&
 	       strcmp(labels->item[at].key, NS_NAME_LABEL) < 0)
 		at++;
-	if (at == labels->n || strcmp(labels->item[at].key, NS_NAME_LABEL)) {
+	if (at == labels->n ||
+	    strcmp(labels->item[at].key, NS_NAME_LABEL) != 0) {
 		struct label *item =
 			arena_array(p->arena, labels->n + 1, sizeof(*item));
 

@@ -74,7 +74,7 @@ static void say_peer(struct text *text, const struct peer *peer, const char *ns)
 	say_selector(text, peer->has_pod_selector ? &peer->pod_selector : &all);
 }
 
-/* ---- an ipBlock --------------------------------------------------------- */
+/* ---- an ipBlock -------------------------------------------------------- */
 
 static int offset_compare(const void *a, const void *b)
 {
@@ -149,7 +149,7 @@ static int block_set(struct peers *peers, const struct peer *peer,
 	return 0;
 }
 
-/* ---- selectors ----------------------------------------------------------- */
+/* ---- selectors --------------------------------------------------------- */
 
 /* The kinds of one namespace that the pod selector matches. */
 static size_t kinds_in_ns(struct peers *peers, const struct kind_ns *ns,

@@ -189,18 +189,18 @@ struct verdict {
 /**
  * policy_eval - the verdict of @subject's policies in direction @dir.
  *
- * @subject: a pod of @world.  @self: its address in the packet.
- * @peer:    the other end's address.  Identity and selectors are found from it.
+ * @subject: a pod of @world.
+ * @peer:    the other end's address.  Whose it is is found in @world.
  * @proto, @port: of the packet; @port is the destination's, host order, 0 for
  *           protocols without ports (then only rules without ports allow it).
  *
- * Traffic between a pod and its own node, and of a pod with itself, is always
- * allowed.
+ * Traffic between a pod and its own node, and of a pod with itself by any of
+ * its addresses, is always allowed.  Which node is its own is known of pods
+ * with an endpoint alone.
  */
 struct verdict policy_eval(const struct world *world, const struct pod *subject,
-                           const struct addr *self, enum dir dir,
-                           const struct addr *peer, uint8_t proto,
-                           uint16_t port);
+                           enum dir dir, const struct addr *peer,
+                           uint8_t proto, uint16_t port);
 
 /* ---- the compiler ----------------------------------------------------- */
 
@@ -275,6 +275,11 @@ struct compiled {
 /**
  * policy_compile - what the maps should hold for @world.
  *
+ * Whose an address is: a node's before all; then the only pod here (with an
+ * endpoint) that claims it; then a node's, when a pod on the host's network
+ * claims it; then the only pod that does.  Otherwise nobody's: no entry, and
+ * no selector matches it.  Pods of no namespace are of the world's class.
+ *
  * @prev:   identities in use before (number and key); a key found there keeps
  *          its number, a number found there is never given to another key.
  *          Also pass numbers that are retired but still known to a map.
@@ -282,9 +287,11 @@ struct compiled {
  *
  * An identity is the set of addresses that no policy in force tells apart
  * (design D5): class (pod, node, world; family), for pods namespace, the
- * labels whose keys some selector mentions, the labels of the namespace that
- * some namespaceSelector mentions, the numbers of the port names that some rule mentions; and the
- * innermost ipBlock or except CIDR that holds the address.  Addresses in no
+ * labels whose keys some peer's podSelector mentions, the labels of the
+ * namespace that some namespaceSelector mentions, the numbers of the port names
+ * that some egress rule mentions (a policy's own podSelector, and names in
+ * ingress rules, are about the pod it protects and tell no peers apart); and
+ * the innermost ipBlock or except CIDR that holds the address.  Addresses in no
  * entry and no prefix are ID(CLASS_WORLD4 or 6, ID_SERIAL_PLAIN).  This node
  * is ID(CLASS_NODE*, ID_SERIAL_HOST) unless a CIDR tells it apart.
  *

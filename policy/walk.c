@@ -164,7 +164,7 @@ int parse_port(struct parse *p, json_t *value, uint16_t *ret)
 
 int parse_protocol(struct parse *p, json_t *object, uint8_t *ret)
 {
-	const char *text;
+	const char *text = NULL;
 	int r = parse_string(p, object, "protocol", &text);
 
 	if (r)

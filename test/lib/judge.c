@@ -115,38 +115,38 @@ struct question {
 	const struct row *row;
 	size_t at; /* of the row */
 	const struct pod *subject;
+	enum dir dir;
 };
 
-static void question_ask(const struct question *q, const struct addr *self,
-                         const struct addr *peer)
+static void expect(const struct question *q, const char *who,
+                   const struct addr *peer, bool got)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (got != q->row->want)
+		fail_msg("row %zu: %s: %s %s %s %s: %s", q->at, who,
+		         q->row->subject, q->row->dir, addr_format(peer, text),
+		         q->row->ports, got ? "allowed" : "denied");
+}
+
+static void question_ask(const struct question *q, const struct addr *peer)
 {
 	const struct table *table = table_of(q->compiled, q->subject->endpoint);
 	const struct policy_val *val;
 	struct verdict verdict;
-	char text[ADDR_TEXT_MAX];
 	uint8_t proto;
 	uint16_t port;
-	bool got;
 
 	ports_read(q->row->ports, &proto, &port);
-	addr_format(peer, text);
-	verdict = policy_eval(q->world, q->subject, self, q->row->dir, peer,
-	                      proto, port);
-	if (verdict.allowed != q->row->want)
-		fail_msg("row %zu: eval: %s %s %s %s: %s", q->at,
-		         q->row->subject, q->row->dir == IN ? "from" : "to",
-		         text, q->row->ports,
-		         verdict.allowed ? "allowed" : "denied");
+	verdict = policy_eval(q->world, q->subject, q->dir, peer, proto, port);
+	expect(q, "eval", peer, verdict.allowed);
 	/* What is always allowed never comes to the table. */
 	if (verdict.isolated && verdict.allowed && !verdict.netpol)
 		return;
-	val = table_lookup(table, compiled_identity(q->compiled, peer),
-	                   q->row->dir, proto, htobe16(port));
-	got = val ? val->allow : !table->header.isolated[q->row->dir];
-	if (got != q->row->want)
-		fail_msg("row %zu: table: %s %s %s %s: %s", q->at,
-		         q->row->subject, q->row->dir == IN ? "from" : "to",
-		         text, q->row->ports, got ? "allowed" : "denied");
+	val = table_lookup(table, compiled_identity(q->compiled, peer), q->dir,
+	                   proto, htobe16(port));
+	expect(q, "table", peer,
+	       val ? val->allow : !table->header.isolated[q->dir]);
 }
 
 static const struct addr *of_family(const struct pod *pod, enum family family)
@@ -160,22 +160,24 @@ static const struct addr *of_family(const struct pod *pod, enum family family)
 static void row_judge(const struct world_gen *gen, struct question *q)
 {
 	const struct pod *peer = world_pod(gen, q->row->peer);
-	struct addr literal;
-	bool is_addr = !peer && !addr_parse(q->row->peer, &literal);
+	struct addr literal = {};
+	bool known = peer || !addr_parse(q->row->peer, &literal);
 	int asked = 0;
 
 	q->subject = world_pod(gen, q->row->subject);
-	if (!q->subject || !q->subject->endpoint || (!peer && !is_addr))
+	q->dir = strcmp(q->row->dir, IN) != 0 ? DIR_EGRESS : DIR_INGRESS;
+	if (!q->subject || !q->subject->endpoint || !known) {
 		fail_msg("row %zu: no such end", q->at);
+		return;
+	}
 	for (int family = 0; family < FAMILY__COUNT; family++) {
-		const struct addr *self =
-			of_family(q->subject, (enum family)family);
 		const struct addr *other =
 			peer ? of_family(peer, (enum family)family) : &literal;
 
-		if (!self || !other || (int)addr_family(other) != family)
+		if (!other || (int)addr_family(other) != family ||
+		    !of_family(q->subject, (enum family)family))
 			continue;
-		question_ask(q, self, other);
+		question_ask(q, other);
 		asked++;
 	}
 	if (!asked)
@@ -192,7 +194,12 @@ void judge(struct world_gen *gen, const struct row *row, size_t n)
 	    policy_compile(&gen->world, NULL, 0, arena, &compiled, &err))
 		fail_msg("%s", err.text);
 	for (size_t i = 0; i < n; i++) {
-		struct question q = {&gen->world, &compiled, &row[i], i, NULL};
+		struct question q = {
+			.world = &gen->world,
+			.compiled = &compiled,
+			.row = &row[i],
+			.at = i,
+		};
 
 		row_judge(gen, &q);
 	}

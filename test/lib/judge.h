@@ -11,14 +11,15 @@
 #include "policy/policy.h"
 #include "test/lib/world.h"
 
-#define IN  DIR_INGRESS
-#define OUT DIR_EGRESS
+/* Directions, as they read in a row. */
+#define IN  "from"
+#define OUT "to"
 
 struct row {
 	const char *subject; /* "shop/web": a pod here */
-	enum dir dir;
-	const char *peer;  /* a pod, then in both families, or an address */
-	const char *ports; /* "tcp/80", "udp/53", "icmp", "gre", … */
+	const char *dir;     /* IN or OUT */
+	const char *peer;    /* a pod, then in both families, or an address */
+	const char *ports;   /* "tcp/80", "udp/53", "icmp", "gre", … */
 	bool want;
 };
 
@@ -47,3 +48,9 @@ void judge(struct world_gen *gen, const struct row *row, size_t n);
 		const struct row rows_[] = {__VA_ARGS__};            \
 		judge(gen, rows_, sizeof(rows_) / sizeof(rows_[0])); \
 	} while (0)
+
+/* A test's world, to be judged and cleared. */
+#define FIXTURE(gen)               \
+	struct world_gen gen = {}; \
+	(void)state;               \
+	judge_world(&(gen))

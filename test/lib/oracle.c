@@ -29,14 +29,14 @@ static const struct rule_name *rule_of(const struct compiled *compiled,
 /* One end of a packet. */
 struct end {
 	const struct pod *pod;
-	const struct addr *self, *peer;
+	const struct addr *peer;
 	enum dir dir;
 	const struct probe *probe;
 };
 
 static struct verdict ask(const struct world *world, const struct end *end)
 {
-	return policy_eval(world, end->pod, end->self, end->dir, end->peer,
+	return policy_eval(world, end->pod, end->dir, end->peer,
 	                   end->probe->proto, end->probe->port);
 }
 
@@ -124,10 +124,10 @@ bool oracle_agrees(const struct world *world, const struct compiled *compiled,
                    struct err *why)
 {
 	const struct end ends[DIR__COUNT] = {
-		{pod_here(world, compiled, &probe->dst), &probe->dst,
-	         &probe->src, DIR_INGRESS, probe},
-		{pod_here(world, compiled, &probe->src), &probe->src,
-	         &probe->dst, DIR_EGRESS,  probe},
+		{pod_here(world, compiled, &probe->dst), &probe->src,
+	         DIR_INGRESS, probe},
+		{pod_here(world, compiled, &probe->src), &probe->dst,
+	         DIR_EGRESS,  probe},
 	};
 
 	for (int i = 0; i < DIR__COUNT; i++) {

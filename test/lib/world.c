@@ -76,8 +76,7 @@ void world_remove(struct world_gen *gen, size_t doc)
 	        (gen->n_docs - doc) * sizeof(gen->doc[0]));
 }
 
-/* ---- building -------------------------------------------------------------
- */
+/* ---- building ---------------------------------------------------------- */
 
 static int ns_compare(const void *a, const void *b)
 {
@@ -273,8 +272,7 @@ void world_print(const struct world_gen *gen, FILE *out)
 	}
 }
 
-/* ---- packets --------------------------------------------------------------
- */
+/* ---- packets ----------------------------------------------------------- */
 
 static struct addr addr_of_family(struct world_gen *gen, enum family family)
 {

@@ -47,8 +47,7 @@ static json_t *random_labels(struct world_gen *gen, bool of_ns)
 	return labels;
 }
 
-/* ---- pods -----------------------------------------------------------------
- */
+/* ---- pods -------------------------------------------------------------- */
 
 static json_t *random_pod_ports(struct world_gen *gen)
 {
@@ -133,8 +132,7 @@ static void add_namespace(struct world_gen *gen, const char *name)
 	                                  "labels", random_labels(gen, true))});
 }
 
-/* ---- policies -------------------------------------------------------------
- */
+/* ---- policies ---------------------------------------------------------- */
 
 static json_t *random_expression(struct world_gen *gen, bool of_ns)
 {
@@ -329,8 +327,7 @@ static void add_netpol(struct world_gen *gen)
 				PICK(gen, namespaces), "spec", spec)});
 }
 
-/* ---- worlds ---------------------------------------------------------------
- */
+/* ---- worlds ------------------------------------------------------------ */
 
 static void add_node(struct world_gen *gen)
 {

@@ -298,8 +298,7 @@ static void a_previous_list_that_contradicts_itself_merges_nobody(void **state)
 	made_clear(&made);
 }
 
-/* ---- what an identity leads to
- * ------------------------------------------------- */
+/* ---- what an identity leads to ----------------------------------------- */
 
 static const struct table *table_of(const struct made *made, uint16_t endpoint)
 {

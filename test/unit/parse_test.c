@@ -36,218 +36,255 @@ static struct parsed parse(const char *text)
 	"{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'p'}" rest "}"
 #define META(meta) "{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': " meta "}"
 
+/* clang-format off */
+static const struct {
+	const char *name, *text, *says;
+} malformed[] = {
+	{"a list",
+	 "[]",
+	 "not a mapping"},
+	{"a string",
+	 "'Pod'",
+	 "not a mapping"},
+	{"no kind",
+	 "{'apiVersion': 'v1'}",
+	 "'kind' is missing"},
+	{"kind is a number",
+	 "{'apiVersion': 'v1', 'kind': 3}",
+	 "'kind' is not a string"},
+	{"no apiVersion",
+	 "{'kind': 'Pod'}",
+	 "'apiVersion' is missing"},
+	{"Pod v2",
+	 "{'apiVersion': 'v2', 'kind': 'Pod'}",
+	 "apiVersion 'v2' is not known"},
+	{"NetworkPolicy v2",
+	 "{'apiVersion': 'networking.k8s.io/v2', 'kind': 'NetworkPolicy'}",
+	 "is not known"},
+	{"NetworkPolicy of old",
+	 "{'apiVersion': 'extensions/v1beta1', 'kind': 'NetworkPolicy'}",
+	 "is not known"},
+	{"List",
+	 "{'apiVersion': 'v1', 'kind': 'List', 'items': []}",
+	 "one by one"},
+	{"PodList",
+	 "{'apiVersion': 'v1', 'kind': 'PodList'}",
+	 "one by one"},
+	{"NetworkPolicyList",
+	 "{'apiVersion': 'networking.k8s.io/v1', 'kind': "
+	 "'NetworkPolicyList'}",
+	 "one by one"},
+	{"no metadata",
+	 "{'apiVersion': 'v1', 'kind': 'Pod'}",
+	 "metadata: 'name' is missing"},
+	{"metadata is a list",
+	 META("[]"),
+	 "'metadata' is not a mapping"},
+	{"empty name",
+	 META("{'name': ''}"),
+	 "'name' is missing"},
+	{"a path for a name",
+	 META("{'name': '../etc'}"),
+	 "'../etc' is not a name"},
+	{"a name with capitals",
+	 META("{'name': 'Web'}"),
+	 "is not a name"},
+	{"a path for a namespace",
+	 META("{'name': 'p', 'namespace': 'a/b'}"),
+	 "'a/b' is not a namespace"},
+	{"a namespace with a dot",
+	 META("{'name': 'p', 'namespace': 'a.b'}"),
+	 "'a.b' is not a namespace"},
+	{"a Namespace with a dot",
+	 "{'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': {'name': "
+	 "'a.b'}}",
+	 "'a.b' is not a name"},
+	{"labels are a list",
+	 META("{'name': 'p', 'labels': []}"),
+	 "'labels' is not a mapping"},
+	{"a label is a number",
+	 META("{'name': 'p', 'labels': {'v': 1.0}}"),
+	 "Pod default/p: metadata.labels: the value of 'v' is not a "
+	 "string; it is refused"},
+	{"a label with a space",
+	 META("{'name': 'p', 'labels': {'v': 'a b'}}"),
+	 "'a b' is not a label value"},
+	{"a label key with '='",
+	 META("{'name': 'p', 'labels': {'v=w': 'a'}}"),
+	 "'v=w' is not a label key"},
+	{"spec is a list",
+	 POD(", 'spec': []"),
+	 "'spec' is not a mapping"},
+	{"hostNetwork is a string",
+	 POD(", 'spec': {'hostNetwork': 'true'}"),
+	 "'hostNetwork' is not true or false"},
+	{"containers are a mapping",
+	 POD(", 'spec': {'containers': {}}"),
+	 "'containers' is not a list"},
+	{"a container is null",
+	 POD(", 'spec': {'containers': [null]}"),
+	 "spec.containers[0]: not a mapping"},
+	{"no containerPort",
+	 POD(", 'spec': {'containers': [{}, {'ports': [{'name': 'x'}]}]}"),
+	 "spec.containers[1].ports[0]: not a whole number"},
+	{"containerPort is too high",
+	 POD(", 'spec': {'containers': [{'ports': [{'containerPort': "
+	     "65536}]}]}"),
+	 "65536 is not a port"},
+	{"a port's protocol",
+	 POD(", 'spec': {'containers': [{'ports': [{'containerPort': 80, "
+	     "'protocol': 'HTTP'}]}]}"),
+	 "protocol 'HTTP' is not TCP, UDP or SCTP"},
+	{"a port's name",
+	 POD(", 'spec': {'containers': [{'ports': [{'containerPort': 80, "
+	     "'name': '80'}]}]}"),
+	 "'80' is not a port name"},
+	{"an address",
+	 POD(", 'status': {'podIPs': [{'ip': '10.0.0'}]}"),
+	 "status.podIPs[0]: '10.0.0' is not an address"},
+	{"an IPv4 address as IPv6",
+	 POD(", 'status': {'podIP': '::ffff:10.0.0.1'}"),
+	 "is not an address"},
+	{"phase is a number",
+	 POD(", 'status': {'phase': 1}"),
+	 "'phase' is not a string"},
+	{"spec of a policy",
+	 NETPOL("[]"),
+	 "'spec' is not a mapping"},
+	{"podSelector is a list",
+	 NETPOL("{'podSelector': []}"),
+	 "'podSelector' is not a mapping"},
+	{"an unknown field in podSelector",
+	 NETPOL("{'podSelector': {'matchFields': {}}}"),
+	 "NetworkPolicy shop/p: spec.podSelector: unknown field "
+	 "'matchFields'; it is refused"},
+	{"matchLabels is a list",
+	 NETPOL("{'podSelector': {'matchLabels': []}}"),
+	 "'matchLabels' is not a mapping"},
+	{"a null label",
+	 NETPOL("{'podSelector': {'matchLabels': {'a': null}}}"),
+	 "spec.podSelector.matchLabels: '' is not a label value"},
+	{"an operator",
+	 NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a', "
+	        "'operator': 'in', 'values': ['b']}]}}"),
+	 "operator 'in' is not In"},
+	{"no operator",
+	 NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a'}]}}"),
+	 "spec.podSelector.matchExpressions[0]: operator ''"},
+	{"In without values",
+	 NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a', "
+	        "'operator': 'In', 'values': []}]}}"),
+	 "the operator needs values"},
+	{"Exists with values",
+	 NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a', "
+	        "'operator': 'Exists', 'values': ['b']}]}}"),
+	 "the operator takes no values"},
+	{"no key",
+	 NETPOL("{'podSelector': {'matchExpressions': [{'operator': "
+	        "'Exists'}]}}"),
+	 "'' is not a label key"},
+	{"an expression is null",
+	 NETPOL("{'podSelector': {'matchExpressions': [null]}}"),
+	 "matchExpressions[0]: not a mapping"},
+};
+/* clang-format on */
+
 /* Each is refused whole: -EINVAL, the result untouched, and a sentence. */
 static void malformed_manifests_are_refused_with_a_sentence(void **state)
 {
-	static const struct {
-		const char *name, *text, *says;
-	} cases[] = {
-		{"a list",                          "[]",						"not a mapping"          },
-		{"a string",                        "'Pod'",					     "not a mapping"          },
-		{"no kind",                         "{'apiVersion': 'v1'}",                              "'kind' is missing"      },
-		{"kind is a number",                "{'apiVersion': 'v1', 'kind': 3}",
-	         "'kind' is not a string"											 },
-		{"no apiVersion",                   "{'kind': 'Pod'}",                                   "'apiVersion' is missing"},
-		{"Pod v2",                          "{'apiVersion': 'v2', 'kind': 'Pod'}",
-	         "apiVersion 'v2' is not known"										   },
-		{"NetworkPolicy v2",
-	         "{'apiVersion': 'networking.k8s.io/v2', 'kind': "
-	         "'NetworkPolicy'}",	                                                             "is not known"           },
-		{"NetworkPolicy of old",
-	         "{'apiVersion': 'extensions/v1beta1', 'kind': "
-	         "'NetworkPolicy'}",	                                                             "is not known"           },
-		{"List",			    "{'apiVersion': 'v1', 'kind': 'List', 'items': []}",
-	         "one by one"												     },
-		{"PodList",                         "{'apiVersion': 'v1', 'kind': 'PodList'}",
-	         "one by one"												     },
-		{"NetworkPolicyList",
-	         "{'apiVersion': 'networking.k8s.io/v1', 'kind': "
-	         "'NetworkPolicyList'}",	                                                         "one by one"             },
-		{"no metadata",                     "{'apiVersion': 'v1', 'kind': 'Pod'}",
-	         "metadata: 'name' is missing"										    },
-		{"metadata is a list",              META("[]"),
-	         "'metadata' is not a mapping"										    },
-		{"empty name",                      META("{'name': ''}"),                                "'name' is missing"      },
-		{"a path for a name",               META("{'name': '../etc'}"),
-	         "'../etc' is not a name"											 },
-		{"a name with capitals",            META("{'name': 'Web'}"),
-	         "is not a name"												  },
-		{"a path for a namespace",
-	         META("{'name': 'p', 'namespace': 'a/b'}"),
-	         "'a/b' is not a namespace"										       },
-		{"a namespace with a dot",
-	         META("{'name': 'p', 'namespace': 'a.b'}"),
-	         "'a.b' is not a namespace"										       },
-		{"a Namespace with a dot",
-	         "{'apiVersion': 'v1', 'kind': 'Namespace', 'metadata': "
-	         "{'name': 'a.b'}}",	                                                             "'a.b' is not a name"    },
-		{"labels are a list",               META("{'name': 'p', 'labels': []}"),
-	         "'labels' is not a mapping"										      },
-		{"a label is a number",
-	         META("{'name': 'p', 'labels': {'v': 1.0}}"),
-	         "Pod default/p: metadata.labels: the value of 'v' is not a "
-	         "string; it is refused"											  },
-		{"a label with a space",
-	         META("{'name': 'p', 'labels': {'v': 'a b'}}"),
-	         "'a b' is not a label value"										     },
-		{"a label key with '='",
-	         META("{'name': 'p', 'labels': {'v=w': 'a'}}"),
-	         "'v=w' is not a label key"										       },
-		{"spec is a list",                  POD(", 'spec': []"),
-	         "'spec' is not a mapping"											},
-		{"hostNetwork is a string",
-	         POD(", 'spec': {'hostNetwork': 'true'}"),
-	         "'hostNetwork' is not true or false"									     },
-		{"containers are a mapping",
-	         POD(", 'spec': {'containers': {}}"),
-	         "'containers' is not a list"										     },
-		{"a container is null",             POD(", 'spec': {'containers': [null]}"),
-	         "spec.containers[0]: not a mapping"									      },
-		{"no containerPort",
-	         POD(", 'spec': {'containers': [{}, {'ports': [{'name': "
-	             "'x'}]}]}"),
-	         "spec.containers[1].ports[0]: not a whole number"                                                                },
-		{"containerPort is too high",
-	         POD(", 'spec': {'containers': [{'ports': [{'containerPort': "
-	             "65536}]}]}"),
-	         "65536 is not a port"											    },
-		{"a port's protocol",
-	         POD(", 'spec': {'containers': [{'ports': [{'containerPort': "
-	             "80, 'protocol': 'HTTP'}]}]}"),
-	         "protocol 'HTTP' is not TCP, UDP or SCTP"									},
-		{"a port's name",
-	         POD(", 'spec': {'containers': [{'ports': [{'containerPort': "
-	             "80, 'name': '80'}]}]}"),
-	         "'80' is not a port name"											},
-		{"an address",
-	         POD(", 'status': {'podIPs': [{'ip': '10.0.0'}]}"),
-	         "status.podIPs[0]: '10.0.0' is not an address"								   },
-		{"an IPv4 address as IPv6",
-	         POD(", 'status': {'podIP': '::ffff:10.0.0.1'}"),
-	         "is not an address"											      },
-		{"phase is a number",               POD(", 'status': {'phase': 1}"),
-	         "'phase' is not a string"											},
-		{"spec of a policy",                NETPOL("[]"),                                        "'spec' is not a mapping"},
-		{"podSelector is a list",           NETPOL("{'podSelector': []}"),
-	         "'podSelector' is not a mapping"										 },
-		{"an unknown field in podSelector",
-	         NETPOL("{'podSelector': {'matchFields': {}}}"),
-	         "NetworkPolicy shop/p: spec.podSelector: unknown field "
-	         "'matchFields'; it is refused"										   },
-		{"matchLabels is a list",
-	         NETPOL("{'podSelector': {'matchLabels': []}}"),
-	         "'matchLabels' is not a mapping"										 },
-		{"a null label",
-	         NETPOL("{'podSelector': {'matchLabels': {'a': null}}}"),
-	         "spec.podSelector.matchLabels: '' is not a label value"                                                          },
-		{"an operator",
-	         NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a', "
-	                "'operator': 'in', 'values': ['b']}]}}"),
-	         "operator 'in' is not In"											},
-		{"no operator",
-	         NETPOL("{'podSelector': {'matchExpressions': [{'key': "
-	                "'a'}]}}"),
-	         "spec.podSelector.matchExpressions[0]: operator ''"                                                              },
-		{"In without values",
-	         NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a', "
-	                "'operator': 'In', 'values': []}]}}"),
-	         "the operator needs values"										      },
-		{"Exists with values",
-	         NETPOL("{'podSelector': {'matchExpressions': [{'key': 'a', "
-	                "'operator': 'Exists', 'values': ['b']}]}}"),
-	         "the operator takes no values"										   },
-		{"no key",
-	         NETPOL("{'podSelector': {'matchExpressions': [{'operator': "
-	                "'Exists'}]}}"),
-	         "'' is not a label key"											  },
-		{"an expression is null",
-	         NETPOL("{'podSelector': {'matchExpressions': [null]}}"),
-	         "matchExpressions[0]: not a mapping"									     },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct parsed p = parse(cases[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++) {
+		struct parsed p = parse(malformed[i].text);
 
 		if (p.r != -EINVAL || p.object.kind != (enum object_kind)99)
-			fail_msg("%s: not refused (%d)", cases[i].name, p.r);
-		if (!strstr(p.err.text, cases[i].says) ||
+			fail_msg("%s: not refused (%d)", malformed[i].name,
+			         p.r);
+		if (!strstr(p.err.text, malformed[i].says) ||
 		    !strstr(p.err.text, "it is refused"))
-			fail_msg("%s: says \"%s\"", cases[i].name, p.err.text);
+			fail_msg("%s: says \"%s\"", malformed[i].name,
+			         p.err.text);
 		arena_free(p.arena);
 	}
 }
 
+/* clang-format off */
+static const struct {
+	const char *name, *text, *says;
+} unreadable[] = {
+	{"a rule's field",
+	 NETPOL("{'ingress': [{}, {'form': []}]}"),
+	 "NetworkPolicy shop/p: spec.ingress[1]: unknown field 'form'; "
+	 "that rule allows nothing"},
+	{"a peer's field",
+	 NETPOL("{'egress': [{'to': [{'fqdn': 'x'}]}]}"),
+	 "spec.egress[0].to[0]: unknown field 'fqdn'"},
+	{"an empty peer",
+	 NETPOL("{'ingress': [{'from': [{}]}]}"),
+	 "spec.ingress[0].from[0]: names no peer"},
+	{"block and selector",
+	 NETPOL("{'ingress': [{'from': [{'podSelector': {}, 'ipBlock': "
+	        "{}}]}]}"),
+	 "ipBlock can not stand beside a selector"},
+	{"no cidr",
+	 NETPOL("{'ingress': [{'from': [{'ipBlock': {}}]}]}"),
+	 "spec.ingress[0].from[0].ipBlock: cidr '' is not a CIDR"},
+	{"a wide cidr",
+	 NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': "
+	        "'10.0.0.0/33'}}]}]}"),
+	 "cidr '10.0.0.0/33' is not a CIDR"},
+	{"an except outside",
+	 NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': "
+	        "'10.0.0.0/8', 'except': ['10.1.0.0/16', "
+	        "'11.0.0.0/16']}}]}]}"),
+	 "ipBlock.except[1]: 11.0.0.0/16 is not strictly inside"},
+	{"an except as wide",
+	 NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': "
+	        "'10.0.0.0/8', 'except': ['10.0.0.0/8']}}]}]}"),
+	 "10.0.0.0/8 is not strictly inside the cidr"},
+	{"an except of the other family",
+	 NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': '::/0', "
+	        "'except': ['10.0.0.0/8']}}]}]}"),
+	 "10.0.0.0/8 is not strictly inside the cidr"},
+	{"endPort",
+	 NETPOL("{'ingress': [{'ports': [{'port': 80, 'endPort': "
+	        "70000}]}]}"),
+	 "spec.ingress[0].ports[0]: 70000 is not a port"},
+	{"endPort below",
+	 NETPOL("{'ingress': [{'ports': [{'port': 80, 'endPort': 79}]}]}"),
+	 "endPort 79 is below port 80"},
+	{"port is a string of digits",
+	 NETPOL("{'ingress': [{'ports': [{'port': '80'}]}]}"),
+	 "'80' is not a port name"},
+	{"port is real",
+	 NETPOL("{'ingress': [{'ports': [{'port': 80.5}]}]}"),
+	 "not a whole number"},
+	{"a spec's field",
+	 NETPOL("{'tier': 'x'}"),
+	 "spec: unknown field 'tier'; what it selects is isolated both "
+	 "ways"},
+	{"policyTypes",
+	 NETPOL("{'policyTypes': ['Both']}"),
+	 "policyTypes[0] is not Ingress or Egress"},
+	{"ingress is a mapping",
+	 NETPOL("{'ingress': {}}"),
+	 "'ingress' is not a list"},
+};
+/* clang-format on */
+
 /* Each is kept, isolates, and says what is wrong with it. */
 static void policies_with_unreadable_rules_say_which(void **state)
 {
-	static const struct {
-		const char *name, *text, *says;
-	} cases[] = {
-		{"a rule's field",                NETPOL("{'ingress': [{}, {'form': []}]}"),
-	         "NetworkPolicy shop/p: spec.ingress[1]: unknown field 'form'; "
-	         "that rule allows nothing"                              },
-		{"a peer's field",
-	         NETPOL("{'egress': [{'to': [{'fqdn': 'x'}]}]}"),
-	         "spec.egress[0].to[0]: unknown field 'fqdn'"            },
-		{"an empty peer",                 NETPOL("{'ingress': [{'from': [{}]}]}"),
-	         "spec.ingress[0].from[0]: names no peer"                },
-		{"block and selector",
-	         NETPOL("{'ingress': [{'from': [{'podSelector': {}, "
-	                "'ipBlock': {}}]}]}"),
-	         "ipBlock can not stand beside a selector"               },
-		{"no cidr",
-	         NETPOL("{'ingress': [{'from': [{'ipBlock': {}}]}]}"),
-	         "spec.ingress[0].from[0].ipBlock: cidr '' is not a CIDR"},
-		{"a wide cidr",
-	         NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': "
-	                "'10.0.0.0/33'}}]}]}"),
-	         "cidr '10.0.0.0/33' is not a CIDR"                      },
-		{"an except outside",
-	         NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': "
-	                "'10.0.0.0/8', 'except': ['10.1.0.0/16', "
-	                "'11.0.0.0/16']}}]}]}"),
-	         "ipBlock.except[1]: 11.0.0.0/16 is not strictly inside" },
-		{"an except as wide",
-	         NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': "
-	                "'10.0.0.0/8', 'except': ['10.0.0.0/8']}}]}]}"),
-	         "10.0.0.0/8 is not strictly inside the cidr"            },
-		{"an except of the other family",
-	         NETPOL("{'ingress': [{'from': [{'ipBlock': {'cidr': '::/0', "
-	                "'except': ['10.0.0.0/8']}}]}]}"),
-	         "10.0.0.0/8 is not strictly inside the cidr"            },
-		{"endPort",
-	         NETPOL("{'ingress': [{'ports': [{'port': 80, 'endPort': "
-	                "70000}]}]}"),
-	         "spec.ingress[0].ports[0]: 70000 is not a port"         },
-		{"endPort below",
-	         NETPOL("{'ingress': [{'ports': [{'port': 80, 'endPort': "
-	                "79}]}]}"),
-	         "endPort 79 is below port 80"                           },
-		{"port is a string of digits",
-	         NETPOL("{'ingress': [{'ports': [{'port': '80'}]}]}"),
-	         "'80' is not a port name"                               },
-		{"port is real",
-	         NETPOL("{'ingress': [{'ports': [{'port': 80.5}]}]}"),
-	         "not a whole number"                                    },
-		{"a spec's field",                NETPOL("{'tier': 'x'}"),
-	         "spec: unknown field 'tier'; what it selects is isolated both "
-	         "ways"						  },
-		{"policyTypes",                   NETPOL("{'policyTypes': ['Both']}"),
-	         "policyTypes[0] is not Ingress or Egress"               },
-		{"ingress is a mapping",          NETPOL("{'ingress': {}}"),
-	         "'ingress' is not a list"                               },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct parsed p = parse(cases[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(unreadable); i++) {
+		struct parsed p = parse(unreadable[i].text);
 		struct netpol *netpol = &p.object.netpol;
 
 		if (p.r || p.object.kind != OBJECT_NETPOL)
-			fail_msg("%s: refused: %s", cases[i].name, p.err.text);
-		if (!strstr(p.err.text, cases[i].says))
-			fail_msg("%s: says \"%s\"", cases[i].name, p.err.text);
+			fail_msg("%s: refused: %s", unreadable[i].name,
+			         p.err.text);
+		if (!strstr(p.err.text, unreadable[i].says))
+			fail_msg("%s: says \"%s\"", unreadable[i].name,
+			         p.err.text);
 		assert_true(netpol->applies[DIR_INGRESS]);
 		for (int dir = 0; dir < DIR__COUNT; dir++)
 			for (size_t r = 0; r < netpol->n_rules[dir]; r++)
@@ -375,52 +412,52 @@ static void an_arena_that_is_full_refuses_the_manifest(void **state)
 	json_decref(doc);
 }
 
+static const struct {
+	const char *text, *addr;
+	int bits; /* as policy.h counts; -1: refused */
+} prefixes[] = {
+	{"10.1.2.3/8",						"10.0.0.0",        104},
+	{"10.1.2.3/32",					       "10.1.2.3",        128},
+	{"255.255.255.255/0",					 "0.0.0.0",         96 },
+	{"255.255.255.255/31",					"255.255.255.254", 127},
+	{"2001:db8::1/33",					    "2001:db8::",      33 },
+	{"::/0",						      "::",              0  },
+	{"ffff::/1",						  "8000::",          1  },
+	{"::1/128",						   "::1",             128},
+	{"10.0.0.0",						  "",                -1 },
+	{"10.0.0.0/",						 "",                -1 },
+	{"10.0.0.0/33",					       "",                -1 },
+	{"10.0.0.0/-1",					       "",                -1 },
+	{"10.0.0.0/08",					       "",                -1 },
+	{"10.0.0.0/8 ",					       "",                -1 },
+	{"10.0.0.0/+8",					       "",                -1 },
+	{"10.0.0/8",						  "",                -1 },
+	{"::/129",						    "",                -1 },
+	{"::/4294967296",					     "",                -1 },
+	{"::ffff:10.0.0.0/104",				       "",                -1 },
+	{"/8",							"",                -1 },
+	{"",							  "",                -1 },
+	{"fe80::1%eth0/64",					   "",                -1 },
+	{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/8", "",                -1 },
+};
+
 static void prefixes_are_read_masked_and_compared(void **state)
 {
-	static const struct {
-		const char *text, *addr;
-		int bits; /* as policy.h counts; -1: refused */
-	} cases[] = {
-		{"10.1.2.3/8",						"10.0.0.0",        104},
-		{"10.1.2.3/32",					       "10.1.2.3",        128},
-		{"255.255.255.255/0",					 "0.0.0.0",         96 },
-		{"255.255.255.255/31",					"255.255.255.254", 127},
-		{"2001:db8::1/33",					    "2001:db8::",      33 },
-		{"::/0",						      "::",              0  },
-		{"ffff::/1",						  "8000::",          1  },
-		{"::1/128",						   "::1",             128},
-		{"10.0.0.0",						  "",                -1 },
-		{"10.0.0.0/",						 "",                -1 },
-		{"10.0.0.0/33",					       "",                -1 },
-		{"10.0.0.0/-1",					       "",                -1 },
-		{"10.0.0.0/08",					       "",                -1 },
-		{"10.0.0.0/8 ",					       "",                -1 },
-		{"10.0.0.0/+8",					       "",                -1 },
-		{"10.0.0/8",						  "",                -1 },
-		{"::/129",						    "",                -1 },
-		{"::/4294967296",					     "",                -1 },
-		{"::ffff:10.0.0.0/104",                                       "",                -1 },
-		{"/8",							"",                -1 },
-		{"",							  "",                -1 },
-		{"fe80::1%eth0/64",					   "",                -1 },
-		{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/8",
-	         "",									     -1 },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
 		struct prefix prefix = {.bits = 77};
-		int r = prefix_parse(cases[i].text, &prefix);
+		int r = prefix_parse(prefixes[i].text, &prefix);
 		char buf[ADDR_TEXT_MAX];
 
-		if (cases[i].bits < 0) {
+		if (prefixes[i].bits < 0) {
 			if (r != -EINVAL || prefix.bits != 77)
-				fail_msg("'%s' was taken", cases[i].text);
+				fail_msg("'%s' was taken", prefixes[i].text);
 			continue;
 		}
-		if (r || prefix.bits != cases[i].bits ||
-		    strcmp(addr_format(&prefix.addr, buf), cases[i].addr) != 0)
-			fail_msg("'%s' is %s/%u", cases[i].text, buf,
+		if (r || prefix.bits != prefixes[i].bits ||
+		    strcmp(addr_format(&prefix.addr, buf), prefixes[i].addr) !=
+		            0)
+			fail_msg("'%s' is %s/%u", prefixes[i].text, buf,
 			         prefix.bits);
 		assert_true(prefix_contains(&prefix, &prefix.addr));
 	}
