@@ -71,6 +71,8 @@ static __always_inline int route_along(struct __sk_buff *skb, struct pkt *pkt,
 	return (int)bpf_redirect_neigh(way->ifindex, NULL, 0, 0);
 }
 
+#define FIB_SKIP_NEIGH (1u << 2) /* BPF_FIB_LOOKUP_SKIP_NEIGH: Linux 6.3 */
+
 /*
  * route_exit - find the device by which a packet leaves the node.
  *
@@ -100,7 +102,10 @@ __noinline int route_exit(struct __sk_buff *skb, const struct pkt *pkt,
 		fib.ipv4_src = pkt->tuple.saddr.word[3];
 		fib.ipv4_dst = pkt->tuple.daddr.word[3];
 	}
-	r = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	/* Without the neighbour the answer would lack the route's MTU. */
+	r = bpf_fib_lookup(skb, &fib, sizeof(fib), FIB_SKIP_NEIGH);
+	if (r < 0)
+		r = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return DROP_NO_ROUTE;
 	ifindex = fib.ifindex;
