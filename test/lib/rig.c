@@ -165,6 +165,8 @@ static void route_add(struct nl *nl, uint32_t ifindex, const struct route *r)
 	if (r->mtu) {
 		const size_t nest = nl_nest(&batch, RTA_METRICS);
 
+		/* Locked: bpf_fib_lookup() sees no other of IPv4. */
+		nl_attr_u32(&batch, RTAX_LOCK, 1u << RTAX_MTU);
 		nl_attr_u32(&batch, RTAX_MTU, r->mtu);
 		nl_nest_end(&batch, nest);
 	}
