@@ -2,6 +2,7 @@
 /* main.c - stiled: every part of it, in the order in which they start. */
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct stiled {
 	struct source_dir *source;
 	struct loop_fd signals;
 	int lock_fd;
+	bool has_node, has_endpoints; /* opened, to be closed */
 };
 
 static const struct server_op *const tables[] = {cni_ops, show_ops, flow_ops,
@@ -130,14 +132,25 @@ static int start_dp(struct daemon *daemon, struct err *err)
 	return dp_open(&config, daemon->config.bpffs, &daemon->dp, err);
 }
 
-static int start_state(struct daemon *daemon, struct err *err)
+static int start_node(struct stiled *s, struct err *err)
 {
+	struct daemon *daemon = &s->daemon;
+	int r = node_open(&daemon->node, &daemon->config, daemon->loop, err);
+
+	s->has_node = !r;
+	return r;
+}
+
+static int start_state(struct stiled *s, struct err *err)
+{
+	struct daemon *daemon = &s->daemon;
 	int r = 0;
 
 	daemon->endpoints.read_only = daemon->config.dry_run;
 	if (!daemon->config.dry_run || !access(daemon->config.state_dir, F_OK))
 		r = endpoints_open(&daemon->endpoints, daemon->config.state_dir,
 		                   err);
+	s->has_endpoints = !r;
 	for (int f = 0; !r && f < FAMILY__COUNT; f++)
 		if (daemon->config.has_pod_cidr[f])
 			r = ipam_open(&daemon->ipam[f],
@@ -163,6 +176,7 @@ static int start_reconcile(struct daemon *daemon, struct err *err)
 	daemon->store.user = daemon;
 	daemon->node.on_change = something_changed;
 	daemon->node.user = daemon;
+	daemon->node.endpoints = &daemon->endpoints;
 	return 0;
 }
 
@@ -209,12 +223,11 @@ static int start(struct stiled *s, struct err *err)
 	if (!r)
 		r = start_loop(s, err);
 	if (!r)
-		r = node_open(&daemon->node, &daemon->config, daemon->loop,
-		              err);
+		r = start_node(s, err);
 	if (!r)
 		r = start_dp(daemon, err);
 	if (!r)
-		r = start_state(daemon, err);
+		r = start_state(s, err);
 	if (!r && !daemon->config.dry_run)
 		attachments_adopt(daemon);
 	if (!r)
@@ -241,9 +254,10 @@ static void stop(struct stiled *s)
 	dp_close(daemon->dp);
 	for (int f = 0; f < FAMILY__COUNT; f++)
 		ipam_close(&daemon->ipam[f]);
-	if (daemon->endpoints.dir_fd > 0)
+	if (s->has_endpoints)
 		endpoints_close(&daemon->endpoints);
-	node_close(&daemon->node);
+	if (s->has_node)
+		node_close(&daemon->node);
 	store_clear(&daemon->store);
 	closep(&s->signals.fd);
 	loop_free(daemon->loop);
@@ -289,7 +303,7 @@ int main(int argc, char **argv)
 	if (!s)
 		return EXIT_FAILURE;
 	s->lock_fd = s->signals.fd = -1;
-	s->daemon.node.nl.fd = s->daemon.node.watch.fd = -1;
+	s->daemon.endpoints.dir_fd = -1;
 	r = config_parse(argc, argv, &s->daemon.config, &err);
 	if (r == 1)
 		return EXIT_SUCCESS;
