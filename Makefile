@@ -162,9 +162,9 @@ $O/test/bench/%: $O/test/bench/%.o $(call obj,$(lib_src))
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lpthread -o $@
 
 # Fuzzers want every object built for them: `make fuzz` sets O and SAN.
-$O/test/fuzz/%: $O/test/fuzz/%.o $(call obj,$(lib_src) $(policy_src) $(cni_src) $(daemon_src))
+$O/test/fuzz/%: $O/test/fuzz/%.o $(call obj,$(lib_src) $(policy_src) $(cni_src) $(daemon_src) $(test_lib))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -lcmocka -o $@
 
 fuzz-run: $(fuzz_bin)
 	$(Q)set -e; for f in $(fuzz_bin); do n=$$(basename $$f); \

@@ -8,9 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Fuzzers are linked with the product alone; this is the rest. */
-#include "test/lib/oracle.c"
-#include "test/lib/world.c"
+#include "test/lib/oracle.h"
+#include "test/lib/world.h"
 
 #define PROBES 50
 
@@ -34,6 +33,11 @@ static void take(struct world_gen *gen, json_t *doc)
 	                                             .endpoint = endpoint};
 }
 
+static bool same_name(const struct netpol *a, const struct netpol *b)
+{
+	return !strcmp(a->ns, b->ns) && !strcmp(a->name, b->name);
+}
+
 /* A source holds one object of a name. */
 static void drop_namesakes(struct world *world)
 {
@@ -41,15 +45,13 @@ static void drop_namesakes(struct world *world)
 
 	for (size_t i = 0; i < world->n_netpols; i++)
 		if (!kept ||
-		    strcmp(world->netpol[kept - 1]->ns, world->netpol[i]->ns) ||
-		    strcmp(world->netpol[kept - 1]->name,
-		           world->netpol[i]->name))
+		    !same_name(world->netpol[kept - 1], world->netpol[i]))
 			world->netpol[kept++] = world->netpol[i];
 	world->n_netpols = kept;
 	kept = 0;
 	for (size_t i = 0; i < world->n_ns; i++)
 		if (!kept ||
-		    strcmp(world->ns[kept - 1]->name, world->ns[i]->name))
+		    strcmp(world->ns[kept - 1]->name, world->ns[i]->name) != 0)
 			world->ns[kept++] = world->ns[i];
 	world->n_ns = kept;
 }
