@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy.h - what should be allowed: the model, the specification, the compiler.
+ * policy.h - what should be allowed: model, specification, compiler.
  *
  * Pure arithmetic: no I/O, no globals, no clock, no logging.  The world is a
  * value; policy_eval() is the specification made executable (slow, obvious,
@@ -65,8 +65,8 @@ struct peer {
 
 /* One item of ports.  All ports of @proto when !@name and !@has_port. */
 struct port_spec {
-	uint8_t proto;      /* IPPROTO_TCP, _UDP, _SCTP */
-	const char *name;   /* named port, or NULL */
+	uint8_t proto;    /* IPPROTO_TCP, _UDP, _SCTP */
+	const char *name; /* named port, or NULL */
 	bool has_port;
 	uint16_t port, end; /* host order, inclusive; end == port when single */
 };
@@ -111,7 +111,8 @@ struct pod {
 	uint16_t endpoint; /* pod of this node with an interface; else 0 */
 };
 
-struct namespace {
+struct namespace
+{
 	const char *name;
 	struct labels labels; /* kubernetes.io/metadata.name always present */
 };
@@ -199,15 +200,16 @@ struct verdict {
  * with an endpoint alone.
  */
 struct verdict policy_eval(const struct world *world, const struct pod *subject,
-                           enum dir dir, const struct addr *peer,
-                           uint8_t proto, uint16_t port);
+                           enum dir dir, const struct addr *peer, uint8_t proto,
+                           uint16_t port);
 
 /* ---- the compiler ----------------------------------------------------- */
 
 /* An identity and what defines it: a canonical string, equal iff same set. */
 struct identity {
 	uint32_t number;
-	const char *key; /* e.g. "pod4 ns=shop app=web ports=http:tcp/80 cidr=…" */
+	const char
+		*key; /* e.g. "pod4 ns=shop app=web ports=http:tcp/80 cidr=…" */
 };
 
 struct addr_entry {
@@ -264,7 +266,8 @@ struct compiled {
 	size_t n_addrs;
 	struct prefix_entry *prefix; /* sorted by address, bits */
 	size_t n_prefixes;
-	struct table *table; /* distinct; [0] is open: no entries, not isolated */
+	struct table
+		*table; /* distinct; [0] is open: no entries, not isolated */
 	size_t n_tables;
 	struct endpoint_policy *endpoint; /* sorted by endpoint */
 	size_t n_endpoints;
@@ -312,8 +315,7 @@ int policy_compile(const struct world *world, const struct identity *prev,
  * entry matches (then the slot's isolation decides).
  */
 const struct policy_val *table_lookup(const struct table *table, uint32_t peer,
-                                      enum dir dir, uint8_t proto,
-                                      __be16 port);
+                                      enum dir dir, uint8_t proto, __be16 port);
 
 /* The identity that @compiled gives to an address (whole, prefix, world). */
 uint32_t compiled_identity(const struct compiled *compiled,

@@ -193,6 +193,22 @@ static void assert_numbers_stay(const struct compiled *was,
 	}
 }
 
+static void edited_judge(struct world_gen *gen, const struct compiled *is,
+                         unsigned long *asked)
+{
+	struct err why = {};
+
+	for (int i = 0; i < 100; i++) {
+		struct probe probe = world_probe(gen);
+
+		if (oracle_agrees(&gen->world, is, &probe, asked, &why))
+			continue;
+		world_print(gen, stderr);
+		fail_msg("edited world of seed %llu: %s",
+		         (unsigned long long)gen->seed, why.text);
+	}
+}
+
 /* Compile again after an edit: @was becomes what is now. */
 static void step_judge(struct world_gen *gen, struct compiled *was,
                        struct arena **arena, unsigned long *asked)
@@ -206,15 +222,7 @@ static void step_judge(struct world_gen *gen, struct compiled *was,
 	                                was->n_identities, fresh, &is, &why),
 	                 0);
 	assert_numbers_stay(was, &is, gen->seed);
-	for (int i = 0; i < 100; i++) {
-		struct probe probe = world_probe(gen);
-
-		if (!oracle_agrees(&gen->world, &is, &probe, asked, &why)) {
-			world_print(gen, stderr);
-			fail_msg("edited world of seed %llu: %s",
-			         (unsigned long long)gen->seed, why.text);
-		}
-	}
+	edited_judge(gen, &is, asked);
 	arena_free(*arena);
 	*arena = fresh;
 	*was = is;
