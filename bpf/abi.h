@@ -221,10 +221,15 @@ _Static_assert(sizeof(struct uplink) == 40, "uplink layout");
 /* flow_tuple - a packet's ends, as its direction has them. */
 struct flow_tuple {
 	struct addr saddr, daddr;
-	__be16 sport,
-		dport; /* ICMP echo: id of the requester, 0 of the other */
-	__u8 proto;
-	__u8 zero[3];
+	union {
+		struct {
+			__be16 sport, dport; /* ICMP echo: id of the requester,
+			                      * 0 of the other */
+			__u8 proto;
+			__u8 zero[3];
+		};
+		__u64 tail; /* for copying and hashing only */
+	};
 };
 _Static_assert(sizeof(struct flow_tuple) == 40, "flow_tuple layout");
 

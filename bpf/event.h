@@ -8,6 +8,8 @@
 
 /* Above this many waiting bytes the daemon is woken; else it comes by timer. */
 #define EVENT_WAKE_BYTES (64u << 10)
+/* Once is enough, and dear: only those that fill the next bytes do. */
+#define EVENT_WAKE_SPAN (8 * sizeof(struct event))
 /* Drop events a CPU may send in one window of 2^24 ns (17 ms). */
 #define EVENT_DROP_BURST 64
 
@@ -45,10 +47,10 @@ struct judgement {
 
 static __always_inline void event_send(struct event *ev)
 {
+	__u64 over = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) -
+	             EVENT_WAKE_BYTES;
 	__u64 flag =
-		bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > EVENT_WAKE_BYTES
-			? BPF_RB_FORCE_WAKEUP
-			: BPF_RB_NO_WAKEUP;
+		over < EVENT_WAKE_SPAN ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 
 	bpf_ringbuf_submit(ev, flag);
 }

@@ -49,15 +49,24 @@ static __always_inline bool tuple_swapped(const struct flow_tuple *t)
 	return t->sport > t->dport;
 }
 
+/* Swap the ports. */
+static __always_inline __u64 tail_reverse(__u64 tail)
+{
+	const __u64 low = 0xffff;
+
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+		return (tail & ~0xffffffffull) | (tail >> 16 & low) |
+		       (tail & low) << 16;
+	return (tail & 0xffffffffull) | (tail >> 16 & low << 32) |
+	       (tail & low << 32) << 16;
+}
+
 static __always_inline void tuple_reverse(const struct flow_tuple *t,
                                           struct flow_tuple *to)
 {
 	to->saddr = t->daddr;
 	to->daddr = t->saddr;
-	to->sport = t->dport;
-	to->dport = t->sport;
-	to->proto = t->proto;
-	__builtin_memset(to->zero, 0, sizeof(to->zero));
+	to->tail = tail_reverse(t->tail);
 }
 
 /* Fill @key for both directions of @t; true when it is the reverse of @t. */
@@ -148,20 +157,20 @@ static __always_inline __u32 *held_of(__u16 endpoint)
  * entry is only marked, whoever still holds it reads a whole flow.
  * Return: 1 when it now stands in the main table.
  */
-__noinline int flow_move(const struct flow_key *of, __u32 tag)
+__noinline int flow_move(const struct flow_key *of, __u32 tag,
+                         struct flow *young)
 {
 	struct scratch *s = scratch_get();
-	struct flow *young, *dead;
 	struct flow_key on_stack, *key = &on_stack;
+	struct flow *dead;
 	__u32 *n;
 	void *shard;
 
-	if (!of || !s)
+	if (!of || !young || !s)
 		return 0;
 	on_stack = *of; /* 6.1 wants keys on the stack */
-	young = flow_young(key);
 	shard = flow_shard(tag);
-	if (!young || !shard)
+	if (!shard)
 		return 0;
 	s->far = *young;
 	if (s->far.tag != tag)

@@ -88,25 +88,21 @@ static __always_inline bool advance_due(const struct flow *f, __u32 flags,
  * advance - what a half-open flow, or a packet that bears SYN, FIN or RST,
  * changes: flags of both sides of the flow, and the table it stands in.
  */
-__noinline int advance(const struct flow_key *of, __u32 tag,
-                       const struct pkt *pkt, int d)
+__noinline int advance(const struct flow_key *key, __u32 tag,
+                       const struct pkt *pkt, struct flow *f, int d)
 {
-	struct flow_key on_stack, *key = &on_stack, far_key;
-	struct flow *f, *pair;
+	struct flow_key far_key;
+	struct flow *pair;
 	__u32 add, flags, far_tag;
 
-	if (!of || !pkt)
-		return 0;
-	on_stack = *of;
-	f = flow_find(key, tag);
-	if (!f || f->tag != tag)
+	if (!key || !pkt || !f || f->tag != tag)
 		return 0;
 	add = advance_flags(pkt, d);
 	flags = f->flags | add;
 	flow_set(f, add);
 	if (!(flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))) {
 		if (advance_ready(f, flags, pkt, d))
-			flow_move(key, tag);
+			flow_move(key, tag, f);
 		return 0;
 	}
 	pair = flow_pair(&f->other, &far_key, &far_tag);
@@ -114,8 +110,8 @@ __noinline int advance(const struct flow_key *of, __u32 tag,
 		return 0;
 	flow_set(pair, add);
 	if (advance_ready(f, flags | (pair->flags & ~FLOW_MAIN), pkt, d)) {
-		flow_move(key, tag);
-		flow_move(&far_key, far_tag);
+		flow_move(key, tag, f);
+		flow_move(&far_key, far_tag, pair);
 	}
 	return 0;
 }
@@ -242,7 +238,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		f->way[d & 1].seen = now;
 	if (young ? advance_due(f, flags, pkt, d)
 	          : pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
-		advance(&key, tag, pkt, d);
+		advance(&key, tag, pkt, f, d);
 	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
 		return drop(skb, pkt, NULL, DROP_FRAGMENT);
 	if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))

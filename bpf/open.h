@@ -72,13 +72,15 @@ static __always_inline int check_sender(struct __sk_buff *skb,
 {
 	__u32 number = j->endpoint[0];
 	const struct endpoint *ep = NULL;
-	__u8 mac[ETH_ALEN];
+	const __u8 *mac;
+	__u8 buf[ETH_ALEN];
 
 	if (number)
 		ep = bpf_map_lookup_elem(&endpoints, &number);
 	if (!ep || ep->ifindex != skb->ifindex)
 		return DROP_SPOOF_ADDRESS;
-	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)))
+	mac = pkt_at(skb, ETH_ALEN, buf, sizeof(buf));
+	if (!mac)
 		return DROP_MALFORMED;
 	return mac_equal(ep->mac, mac) ? DROP_NONE : DROP_SPOOF_MAC;
 }

@@ -23,6 +23,8 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+#define PKT_DIRECT 512 /* headers begin below this offset */
+
 enum frag { FRAG_NONE, FRAG_FIRST, FRAG_LATER };
 
 struct pkt {
@@ -45,7 +47,12 @@ struct pkt {
 
 /* The first 16 bytes of a transport header, as the protocols share them. */
 struct l4_head {
-	__be16 sport, dport;
+	union {
+		struct {
+			__be16 sport, dport;
+		};
+		__u32 ports;
+	};
 	__be32 seq, ack;
 	__u8 doff;
 	__u8 flags;
@@ -59,11 +66,46 @@ struct icmp_head {
 	__be16 seq;
 };
 
+/*
+ * Two words as one, as they lie in memory.  What is read soon after as a whole
+ * must be written as a whole: the CPU waits for the parts else.
+ */
+static __always_inline __u64 words(__u32 first, __u32 second)
+{
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+		return (__u64)second << 32 | first;
+	return (__u64)first << 32 | second;
+}
+
 static __always_inline void addr_v4(struct addr *to, __be32 v4)
 {
 	to->half[0] = 0;
-	to->word[2] = bpf_htonl(0xffff);
-	to->word[3] = v4;
+	to->half[1] = words(bpf_htonl(0xffff), v4);
+}
+
+/* The last eight bytes of a tuple: both ports as they lie, and the protocol. */
+static __always_inline __u64 tuple_tail(__u32 ports, __u8 proto)
+{
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+		return (__u64)proto << 32 | ports;
+	return (__u64)ports << 32 | (__u32)proto << 24;
+}
+
+/*
+ * pkt_at - @len bytes of the frame at @off.
+ *
+ * In the packet where they are linear, else in @buf; NULL: there are not so
+ * many.
+ */
+static __always_inline const void *pkt_at(struct __sk_buff *skb, __u32 off,
+                                          void *buf, __u32 len)
+{
+	const void *data = (void *)(long)skb->data;
+	const void *end = (void *)(long)skb->data_end;
+
+	if (off < PKT_DIRECT && data + off + len <= end)
+		return data + off;
+	return bpf_skb_load_bytes(skb, off, buf, len) ? NULL : buf;
 }
 
 static __always_inline bool addr_equal(const struct addr *a,
@@ -178,65 +220,67 @@ __noinline int pkt_extensions(struct __sk_buff *skb, struct pkt *pkt)
 
 static __always_inline int parse_ip4(struct __sk_buff *skb, struct pkt *pkt)
 {
-	struct iphdr ip;
+	struct iphdr buf;
+	const struct iphdr *ip = pkt_at(skb, ETH_HLEN, &buf, sizeof(buf));
 	__u32 len;
 	__u16 off;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (!ip)
 		return DROP_MALFORMED;
-	if (ip.version != 4 || ip.ihl < 5)
+	if (ip->version != 4 || ip->ihl < 5)
 		return DROP_MALFORMED;
-	addr_v4(&pkt->tuple.saddr, ip.saddr);
-	addr_v4(&pkt->tuple.daddr, ip.daddr);
-	len = bpf_ntohs(ip.tot_len);
+	addr_v4(&pkt->tuple.saddr, ip->saddr);
+	addr_v4(&pkt->tuple.daddr, ip->daddr);
+	len = bpf_ntohs(ip->tot_len);
 	pkt->len = skb->len - ETH_HLEN;
-	if (len > pkt->len || len < ip.ihl * 4) {
+	if (len > pkt->len || len < ip->ihl * 4) {
 		/* BIG TCP: the length does not fit, and only there is it 0. */
 		if (len || !skb->gso_size)
 			return DROP_MALFORMED;
 	}
-	pkt->tuple.proto = ip.protocol;
-	pkt->ttl = ip.ttl;
-	pkt->l4 = ETH_HLEN + ip.ihl * 4;
-	off = bpf_ntohs(ip.frag_off);
+	pkt->tuple.proto = ip->protocol;
+	pkt->ttl = ip->ttl;
+	pkt->l4 = ETH_HLEN + ip->ihl * 4;
+	off = bpf_ntohs(ip->frag_off);
 	if (off & 0x3fff) {
 		pkt->frag = off & 0x1fff ? FRAG_LATER : FRAG_FIRST;
-		pkt->frag_id = ip.id;
+		pkt->frag_id = ip->id;
 		/* RFC 3128: nobody needs a second fragment at 8 bytes. */
-		if (ip.protocol == IPPROTO_TCP && (off & 0x1fff) == 1)
+		if (ip->protocol == IPPROTO_TCP && (off & 0x1fff) == 1)
 			return DROP_FRAGMENT;
 	}
-	if (ip.ihl > 5)
+	if (ip->ihl > 5)
 		return pkt_options(skb, pkt->l4);
 	return DROP_NONE;
 }
 
 static __always_inline int parse_ip6(struct __sk_buff *skb, struct pkt *pkt)
 {
-	struct ipv6hdr ip;
+	struct ipv6hdr buf;
+	const struct ipv6hdr *ip = pkt_at(skb, ETH_HLEN, &buf, sizeof(buf));
 	__u32 len;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (!ip)
 		return DROP_MALFORMED;
-	if (ip.version != 6)
+	if (ip->version != 6)
 		return DROP_MALFORMED;
-	__builtin_memcpy(&pkt->tuple.saddr, &ip.saddr, 16);
-	__builtin_memcpy(&pkt->tuple.daddr, &ip.daddr, 16);
-	len = bpf_ntohs(ip.payload_len);
+	pkt->tuple.saddr = *(const struct addr *)&ip->saddr;
+	pkt->tuple.daddr = *(const struct addr *)&ip->daddr;
+	len = bpf_ntohs(ip->payload_len);
 	pkt->len = skb->len - ETH_HLEN;
-	if (len + sizeof(ip) > pkt->len ||
-	    (!len && !skb->gso_size && ip.nexthdr != IPPROTO_NONE))
+	if (len + sizeof(*ip) > pkt->len ||
+	    (!len && !skb->gso_size && ip->nexthdr != IPPROTO_NONE))
 		return DROP_MALFORMED;
 	if (addr_is_v4(&pkt->tuple.saddr) || addr_is_v4(&pkt->tuple.daddr))
 		return DROP_MARTIAN; /* a mapped address never travels */
 	pkt->v6 = 1;
-	pkt->tuple.proto = ip.nexthdr;
-	pkt->ttl = ip.hop_limit;
+	pkt->tuple.proto = ip->nexthdr;
+	pkt->ttl = ip->hop_limit;
 	/* BIG TCP: a jumbogram option that cutting takes away (RFC 2675). */
-	pkt->jumbo = !len && ip.nexthdr == IPPROTO_HOPOPTS ? 8 : 0;
-	pkt->l4 = ETH_HLEN + sizeof(ip);
-	if (ip.nexthdr == IPPROTO_TCP || ip.nexthdr == IPPROTO_UDP ||
-	    ip.nexthdr == IPPROTO_ICMPV6)
+	pkt->jumbo = !len && ip->nexthdr == IPPROTO_HOPOPTS ? 8 : 0;
+	pkt->l4 = ETH_HLEN + sizeof(*ip);
+	if (ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP ||
+	    ip->nexthdr == IPPROTO_ICMPV6)
 		return DROP_NONE;
 	return pkt_extensions(skb, pkt);
 }
@@ -310,22 +354,24 @@ __noinline int pkt_fragment_learn(const struct pkt *pkt)
 
 static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *pkt)
 {
-	struct l4_head l4;
+	struct l4_head buf;
+	const struct l4_head *l4;
 
 	if (pkt->frag == FRAG_LATER)
 		return pkt_fragment(pkt);
 
 	switch (pkt->tuple.proto) {
 	case IPPROTO_TCP:
-		if (bpf_skb_load_bytes(skb, pkt->l4, &l4, sizeof(l4)) ||
-		    l4.doff < 0x50)
+		l4 = pkt_at(skb, pkt->l4, &buf, sizeof(buf));
+		if (!l4 || l4->doff < 0x50)
 			return pkt->frag ? DROP_FRAGMENT : DROP_MALFORMED;
-		pkt->tcp = l4.flags;
-		pkt->hdr = (l4.doff >> 4) * 4;
+		pkt->tcp = l4->flags;
+		pkt->hdr = (l4->doff >> 4) * 4;
 		break;
 	case IPPROTO_UDP:
 	case IPPROTO_SCTP:
-		if (bpf_skb_load_bytes(skb, pkt->l4, &l4, 8))
+		l4 = pkt_at(skb, pkt->l4, &buf, 8);
+		if (!l4)
 			return pkt->frag ? DROP_FRAGMENT : DROP_MALFORMED;
 		break;
 	case IPPROTO_ICMP:
@@ -335,8 +381,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *pkt)
 	default:
 		return DROP_NONE; /* no ports: judged by its protocol */
 	}
-	pkt->tuple.sport = l4.sport;
-	pkt->tuple.dport = l4.dport;
+	pkt->tuple.tail = tuple_tail(l4->ports, pkt->tuple.proto);
 	return DROP_NONE;
 }
 

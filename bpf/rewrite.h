@@ -125,7 +125,6 @@ static __always_inline int rewrite_hop(struct __sk_buff *skb, bool v6,
 {
 	const __u32 need =
 		ETH_HLEN + (v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
-	struct ethhdr *eth;
 	void *data, *end;
 
 	data = (void *)(long)skb->data;
@@ -138,10 +137,17 @@ static __always_inline int rewrite_hop(struct __sk_buff *skb, bool v6,
 		if (data + need > end)
 			return DROP_MALFORMED;
 	}
-	eth = data;
 	if (mac) {
-		__builtin_memcpy(eth->h_dest, mac, ETH_ALEN);
-		__builtin_memcpy(eth->h_source, gw_mac, ETH_ALEN);
+		const __u16 *to = (const void *)mac,
+			    *from = (const void *)gw_mac;
+		__u16 *eth = data;
+
+		eth[0] = to[0];
+		eth[1] = to[1];
+		eth[2] = to[2];
+		eth[3] = from[0];
+		eth[4] = from[1];
+		eth[5] = from[2];
 	}
 	if (v6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
