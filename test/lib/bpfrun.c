@@ -231,9 +231,12 @@ static struct flow_tuple tuple_of(const struct spec *s)
 		.proto = s->proto,
 	};
 
-	if (s->proto != IPPROTO_ICMP && s->proto != IPPROTO_ICMPV6)
+	if (s->proto == IPPROTO_TCP || s->proto == IPPROTO_UDP ||
+	    s->proto == IPPROTO_SCTP)
 		return t;
 	t.sport = t.dport = 0;
+	if (s->proto != IPPROTO_ICMP && s->proto != IPPROTO_ICMPV6)
+		return t;
 	if (s->type == (s->proto == IPPROTO_ICMP ? 8 : 128))
 		t.sport = htons((uint16_t)(s->info >> 16));
 	else if (s->type == (s->proto == IPPROTO_ICMP ? 0 : 129))
