@@ -120,12 +120,11 @@ static void print_opts(const struct opt *opts)
 
 		if (opts->letter)
 			snprintf(letter, sizeof(letter), "-%c, ", opts->letter);
-		snprintf(left, sizeof(left), "%s--%s%s%s%s", letter, opts->name,
-		         opts->value == OPT_NEEDED ? " " : "",
+		snprintf(left, sizeof(left), "%s--%s%s%s%s%s", letter,
+		         opts->name, opts->value == OPT_NEEDED ? " " : "",
 		         opts->value == OPT_MAYBE ? "[" : "",
-		         opts->what ? opts->what : "");
-		if (opts->value == OPT_MAYBE)
-			strcat(left, "]");
+		         opts->what ? opts->what : "",
+		         opts->value == OPT_MAYBE ? "]" : "");
 		printf("  %-34s %s%s\n", left, opts->help,
 		       opts->repeat ? " (repeat: any of them)" : "");
 	}
@@ -245,7 +244,7 @@ static int cli_open(struct cli *cli, const struct args *args)
 	dir = dir ? dir : RUN_DIR;
 	if (strlen(dir) >= sizeof(cli->run_dir))
 		return fail(STATUS_USAGE, "--run-dir: the path is too long");
-	strcpy(cli->run_dir, dir);
+	memcpy(cli->run_dir, dir, strlen(dir) + 1);
 	snprintf(cli->socket, sizeof(cli->socket), "%s/stile.sock", dir);
 	status = read_format(cli, args_value(args, "output"));
 	return status ? status : read_color(cli, args_value(args, "color"));

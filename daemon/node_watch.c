@@ -47,8 +47,8 @@ static void heard_tc(struct node *node, const struct nlmsghdr *msg)
 
 static void heard_link(struct node *node, const struct nlmsghdr *msg)
 {
-	const struct ifinfomsg *info = NLMSG_DATA(msg);
-	const struct rtattr *name = nl_find(msg, sizeof(*info), IFLA_IFNAME);
+	const struct rtattr *name =
+		nl_find(msg, sizeof(struct ifinfomsg), IFLA_IFNAME);
 
 	if (name && node_is_pod_link(RTA_DATA(name)))
 		return;
