@@ -64,7 +64,8 @@ static int read_option(struct parse *p, const char *arg, const char *next,
 	const char *equals = is_long ? strchr(name, '=') : NULL;
 	const size_t len = equals ? (size_t)(equals - name) : strlen(name);
 	const char *value = equals ? equals + 1 : NULL;
-	const struct opt *opt = opt_find(p, name, len, is_long ? 0 : name[0]);
+	const struct opt *opt =
+		opt_find(p, name, len, is_long ? '\0' : name[0]);
 
 	if (!opt)
 		return err_set(p->err, -EINVAL,

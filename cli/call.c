@@ -64,12 +64,6 @@ int cli_ask(const struct cli *cli, json_t *request, json_t **ret)
 	return STATUS_DONE;
 }
 
-static void fclosep(FILE **f)
-{
-	if (*f)
-		fclose(*f);
-}
-
 /* One line of a stream: -1 go on, else the status to end with. */
 static int line_take(json_t *line, bool (*take)(const json_t *, void *),
                      void *user, json_t **ret_end)
@@ -81,9 +75,8 @@ static int line_take(json_t *line, bool (*take)(const json_t *, void *),
 		return fail(STATUS_NO, "the daemon's answer is no JSON");
 	if (wire_is_error(line, &why))
 		status = fail(STATUS_NO, "%s", why);
-	else if (json_is_true(json_object_get(line, "end")))
-		status = STATUS_DONE;
-	else if (!take(line, user))
+	else if (json_is_true(json_object_get(line, "end")) ||
+	         !take(line, user))
 		status = STATUS_DONE;
 	if (ret_end && status == STATUS_DONE)
 		*ret_end = json_incref(line);
@@ -91,16 +84,28 @@ static int line_take(json_t *line, bool (*take)(const json_t *, void *),
 	return status;
 }
 
+/* Lines until one that ends it, or until the daemon is gone: then -1. */
+static int lines_take(FILE *in, bool (*line)(const json_t *, void *),
+                      void *user, json_t **ret_end)
+{
+	_cleanup_(free_p) char *text = NULL;
+	size_t size = 0;
+	int status = -1;
+	ssize_t n;
+
+	while (status < 0 && (n = getline(&text, &size, in)) > 0)
+		status = line_take(json_loadb(text, (size_t)n, 0, NULL), line,
+		                   user, ret_end);
+	return status;
+}
+
 int cli_stream(const struct cli *cli, json_t *request,
                bool (*line)(const json_t *line, void *user), void *user,
                json_t **ret_end)
 {
-	_cleanup_(fclosep) FILE *in = NULL;
-	_cleanup_(free_p) char *text = NULL;
 	struct err err = {};
-	size_t size = 0;
-	int fd = -1, r, status = -1;
-	ssize_t n;
+	int fd = -1, r, status;
+	FILE *in;
 
 	if (!request)
 		return fail(STATUS_NO, "out of memory");
@@ -113,9 +118,8 @@ int cli_stream(const struct cli *cli, json_t *request,
 		close(fd);
 		return fail(STATUS_NO, "out of memory");
 	}
-	while (status < 0 && (n = getline(&text, &size, in)) > 0)
-		status = line_take(json_loadb(text, (size_t)n, 0, NULL), line,
-		                   user, ret_end);
+	status = lines_take(in, line, user, ret_end);
+	fclose(in);
 	if (status < 0)
 		return fail(STATUS_UNREACHABLE,
 		            "the daemon went away in the middle of its answer");

@@ -20,8 +20,19 @@ static void key_of(const char *option, char key[24])
 	size_t i = 0;
 
 	for (; option[i] && i < 23; i++)
-		key[i] = option[i] == '-' ? '_' : option[i];
+		key[i] = option[i];
+	for (char *c = key; c < key + i; c++)
+		if (*c == '-')
+			*c = '_';
 	key[i] = '\0';
+}
+
+static bool is_filter(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(filters); i++)
+		if (!strcmp(filters[i], name))
+			return true;
+	return false;
 }
 
 static json_t *filters_json(const struct args *args)
@@ -29,22 +40,19 @@ static json_t *filters_json(const struct args *args)
 	json_t *object = json_object();
 
 	for (int i = 0; i < args->n_given; i++) {
-		const char *name = args->given[i].opt->name;
 		char key[24];
 		json_t *list;
 
-		for (size_t j = 0; j < ARRAY_SIZE(filters); j++) {
-			if (strcmp(filters[j], name) != 0)
-				continue;
-			key_of(name, key);
-			list = json_object_get(object, key);
-			if (!list) {
-				list = json_array();
-				(void)json_object_set_new(object, key, list);
-			}
-			(void)json_array_append_new(
-				list, json_string(args->given[i].value));
+		if (!is_filter(args->given[i].opt->name))
+			continue;
+		key_of(args->given[i].opt->name, key);
+		list = json_object_get(object, key);
+		if (!list) {
+			list = json_array();
+			(void)json_object_set_new(object, key, list);
 		}
+		(void)json_array_append_new(list,
+		                            json_string(args->given[i].value));
 	}
 	return object;
 }

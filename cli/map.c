@@ -68,7 +68,9 @@ static void title_make(char title[32], const char *key)
 	size_t i = 0;
 
 	for (; key[i] && i < 31; i++) {
-		title[i] = key[i] == '_' ? ' ' : key[i];
+		title[i] = key[i];
+		if (title[i] == '_')
+			title[i] = ' ';
 		if (title[i] >= 'a' && title[i] <= 'z')
 			title[i] = (char)(title[i] - 'a' + 'A');
 	}

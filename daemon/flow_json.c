@@ -174,6 +174,8 @@ static json_t *l4_json(const struct event *ev)
 	case IPPROTO_ICMPV6:
 		put(l4, "ICMPv6", icmp_json(t, true));
 		break;
+	default: /* flow.proto has no word for it */
+		break;
 	}
 	if (name)
 		put(l4, name, json_incref(ports));

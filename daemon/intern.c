@@ -5,21 +5,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* FNV-1a. */
+static uint32_t hash_of(const char *s, size_t len)
+{
+	uint32_t hash = 0x811c9dc5u;
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (uint8_t)s[i]) * 0x01000193u;
+	return hash;
+}
+
 struct text *intern_get(struct intern *intern, const char *s, size_t len)
 {
-	struct text *text;
+	const uint32_t hash = hash_of(s, len);
+	struct text **bucket = &intern->bucket[hash % INTERN_BUCKETS];
+	struct text *text = *bucket;
 
-	HASH_FIND(hh, intern->texts, s, len, text);
+	while (text && (text->hash != hash || text->len != len ||
+	                memcmp(text->s, s, len) != 0))
+		text = text->next;
 	if (text)
 		return text_ref(text);
 	text = malloc(sizeof(*text) + len + 1);
 	if (!text)
 		return NULL;
-	text->refs = 1;
-	text->len = (unsigned)len;
+	*text = (struct text){
+		.next = *bucket, .hash = hash, .refs = 1, .len = len};
 	memcpy(text->s, s, len);
 	text->s[len] = '\0';
-	HASH_ADD_KEYPTR(hh, intern->texts, text->s, len, text);
+	*bucket = text;
 	intern->bytes += sizeof(*text) + len + 1;
 	return text;
 }
@@ -33,21 +47,26 @@ struct text *text_ref(struct text *text)
 
 void intern_drop(struct intern *intern, struct text *text)
 {
+	struct text **at;
+
 	if (!text || --text->refs)
 		return;
+	at = &intern->bucket[text->hash % INTERN_BUCKETS];
+	while (*at != text)
+		at = &(*at)->next;
+	*at = text->next;
 	intern->bytes -= sizeof(*text) + text->len + 1;
-	HASH_DEL(intern->texts, text);
 	free(text);
 }
 
 void intern_close(struct intern *intern)
 {
-	struct text *text, *next;
+	for (size_t i = 0; i < INTERN_BUCKETS; i++)
+		while (intern->bucket[i]) {
+			struct text *text = intern->bucket[i];
 
-	HASH_ITER(hh, intern->texts, text, next)
-	{
-		HASH_DEL(intern->texts, text);
-		free(text);
-	}
+			intern->bucket[i] = text->next;
+			free(text);
+		}
 	intern->bytes = 0;
 }

@@ -7,23 +7,25 @@
 #pragma once
 
 #include <stddef.h>
-#include <uthash.h>
+#include <stdint.h>
+
+#define INTERN_BUCKETS 1024u
 
 struct text {
-	UT_hash_handle hh;
-	unsigned refs;
-	unsigned len;
+	struct text *next; /* of its bucket */
+	uint32_t hash, refs;
+	size_t len;
 	char s[];
 };
 
 struct intern {
-	struct text *texts;
-	size_t bytes; /* taken by all of them, handles included */
+	struct text *bucket[INTERN_BUCKETS];
+	size_t bytes; /* taken by all texts */
 };
 
 /* A reference to @s, the caller's to drop; NULL when out of memory. */
 struct text *intern_get(struct intern *intern, const char *s, size_t len);
 struct text *text_ref(struct text *text); /* NULL is allowed */
 void intern_drop(struct intern *intern, struct text *text); /* NULL too */
-/* All references must have been dropped. */
+/* Frees what is left, referenced or not. */
 void intern_close(struct intern *intern);

@@ -315,7 +315,8 @@ static uint64_t cpu_sum(const struct mapwalk *walk, const void *value)
 	uint64_t sum = 0, one;
 
 	for (uint32_t i = 0; i < walk->n_cpus; i++) {
-		memcpy(&one, (const uint8_t *)value + 8u * i, sizeof(one));
+		memcpy(&one, (const uint8_t *)value + sizeof(one) * i,
+		       sizeof(one));
 		sum += one;
 	}
 	return sum;

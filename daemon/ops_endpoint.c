@@ -76,8 +76,8 @@ static json_t *endpoint_json(const struct daemon *daemon, const struct ep *ep)
 		                  "isolated_egress",
 		                  (int)table->header.isolated[DIR_EGRESS],
 		                  "policy_entries",
-		                  (json_int_t)(table->n_entries +
-		                               table->n_ranges)));
+		                  (json_int_t)table->n_entries +
+		                          (json_int_t)table->n_ranges));
 	return object;
 }
 

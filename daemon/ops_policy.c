@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* ops_policy.c - the operations on policies: list, get, why, verify. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/daemon.h"
@@ -122,31 +123,53 @@ static json_t *netpol_json(const struct daemon *daemon,
 	return line;
 }
 
-static int id_compare(const struct store_object *a,
-                      const struct store_object *b)
-{
-	return strcmp(a->id, b->id);
-}
-
 static json_t *problems_of(const struct daemon *daemon)
 {
 	return daemon->reconcile ? reconcile_problems(daemon->reconcile)
 	                         : json_array();
 }
 
+static int id_compare(const void *a, const void *b)
+{
+	const struct store_object *x = *(struct store_object *const *)a;
+	const struct store_object *y = *(struct store_object *const *)b;
+
+	return strcmp(x->id, y->id);
+}
+
+/* The policies, sorted; the caller frees.  NULL: out of memory. */
+static const struct store_object **policies_sorted(const struct daemon *daemon,
+                                                   size_t *ret_n)
+{
+	const struct store_object *object = daemon->store.objects;
+	const struct store_object **list;
+	size_t n = 0;
+
+	for (; object; object = object->hh.next)
+		n += is_netpol(object);
+	list = calloc(n + 1, sizeof(*list));
+	*ret_n = n;
+	if (!list)
+		return NULL;
+	n = 0;
+	for (object = daemon->store.objects; object; object = object->hh.next)
+		if (is_netpol(object))
+			list[n++] = object;
+	qsort(list, n, sizeof(*list), id_compare);
+	return list;
+}
+
 static json_t *policy_list(struct daemon *daemon, const json_t *request)
 {
-	const struct store_object *object, *next;
+	size_t n = 0;
+	_cleanup_(free_p) const struct store_object **policies =
+		policies_sorted(daemon, &n);
 	json_t *list = json_array(), *problems = problems_of(daemon);
 
 	(void)request;
-	HASH_SORT(daemon->store.objects, id_compare);
-	HASH_ITER(hh, daemon->store.objects, object, next)
-	{
-		if (is_netpol(object))
-			(void)json_array_append_new(
-				list, netpol_json(daemon, object, problems));
-	}
+	for (size_t i = 0; policies && i < n; i++)
+		(void)json_array_append_new(
+			list, netpol_json(daemon, policies[i], problems));
 	json_decref(problems);
 	return show_items(list);
 }
@@ -157,11 +180,10 @@ static json_t *policy_list(struct daemon *daemon, const json_t *request)
 static const struct store_object *policy_named(const struct daemon *daemon,
                                                const char *name, int *ret_n)
 {
-	const struct store_object *object, *next, *found = NULL;
+	const struct store_object *object, *found = NULL;
 
 	*ret_n = 0;
-	HASH_ITER(hh, daemon->store.objects, object, next)
-	{
+	for (object = daemon->store.objects; object; object = object->hh.next) {
 		char ns[256];
 		const char *bare;
 

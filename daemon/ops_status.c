@@ -83,14 +83,13 @@ static void put_ready(json_t *status, struct daemon *daemon)
 
 static void put_objects(json_t *status, struct daemon *daemon)
 {
-	const struct store_object *object, *next;
+	const struct store_object *object = daemon->store.objects;
 	const struct compiled *compiled =
 		daemon->reconcile ? reconcile_compiled(daemon->reconcile)
 				  : NULL;
 	int pods = 0, policies = 0, namespaces = 0, endpoints = 0;
 
-	HASH_ITER(hh, daemon->store.objects, object, next)
-	{
+	for (; object; object = object->hh.next) {
 		pods += object->object.kind == OBJECT_POD;
 		policies += object->object.kind == OBJECT_NETPOL;
 		namespaces += object->object.kind == OBJECT_NAMESPACE;
