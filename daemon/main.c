@@ -48,7 +48,7 @@ static void signals_ready(struct loop_fd *self, uint32_t epoll_events)
 		return;
 	if (info.ssi_signo == SIGHUP) {
 		log_info("SIGHUP: everything is compared anew");
-		reconcile_schedule(s->daemon.reconcile);
+		reconcile_reread(s->daemon.reconcile);
 		return;
 	}
 	log_info("%s: stopping; what is attached stays attached",
@@ -100,8 +100,7 @@ static int start_host(struct stiled *s, struct err *err)
 		r = host_lock(config->state_dir, &s->lock_fd, err);
 	if (!r && !config->dry_run)
 		r = host_bpffs(config->bpffs, err);
-	if (!r)
-		r = host_limits(err);
+	host_limits();
 	return r;
 }
 

@@ -4,10 +4,13 @@
  *
  * desired: world (store + endpoints + node addresses) -> policy_compile().
  * actual: what this daemon last applied, read from the maps at adoption.
- * plan: the difference, as data, ordered so that no packet sees half of it:
- * fill slots -> point endpoints -> add addresses/prefixes -> raise epochs ->
- * remove addresses -> retire slots; identities that split go into every slot
- * that knows the old number before their addresses move (D5).
+ * plan: the difference, as ordered operations, see plan.h.
+ *
+ * Nothing is done before the source has given its first full answer, except
+ * that endpoints which close are closed.  A pass that fails half-way leaves a
+ * safe state; the maps are then read again, and it is tried again.  After a
+ * pass, when things are quiet, a grace period is waited for: slots that retired
+ * are made fresh, and the same epochs are raised once more (D3).
  */
 #pragma once
 
@@ -40,13 +43,22 @@ void reconcile_free(struct reconcile *rec);
 
 /* Idempotent: one pass at the end of the loop's turn. */
 void reconcile_schedule(struct reconcile *rec);
-/* One pass now; ADD answers after it.  0: the kernel is as desired. */
+/* The same, not believing what we know of the maps: they are read again.
+ * (Done by itself once a minute, and after every failure.) */
+void reconcile_reread(struct reconcile *rec);
+/*
+ * One pass now; ADD answers after it.  0: the kernel is as desired, save for
+ * what reconcile_problems() lists; -EAGAIN: the source has not answered yet;
+ * -errno with a sentence, what was in force stays in force.
+ */
 int reconcile_now(struct reconcile *rec, struct err *err);
 
-/* What is in force: borrowed until the next pass. */
+/* What is in force: borrowed until the next pass; NULL before the first. */
 const struct compiled *reconcile_compiled(const struct reconcile *rec);
-const struct world *reconcile_world(const struct reconcile *rec);
-/* Rises when a pass changed the kernel; the store revision it holds. */
+/* The world as it is now, also between a change and its pass: borrowed until
+ * the next change; NULL before the first pass. */
+const struct world *reconcile_world(struct reconcile *rec);
+/* Rises with every pass that had something to compare. */
 uint64_t reconcile_revision(const struct reconcile *rec);
 /* The table in force of an endpoint (never NULL for a READY one). */
 const struct table *reconcile_table(const struct reconcile *rec,
