@@ -4,7 +4,7 @@
  *
  * Reads the ring buffer by a timer (and when the kernel wakes us), resolves
  * addresses to pods and rules to policies at once, keeps the newest
- * FLOWLOG_KEEP events, and lets readers follow.  Events cost 176 bytes each;
+ * FLOWLOG_KEEP events, and lets readers follow.  Events cost 168 bytes each;
  * their names together at most FLOWLOG_NAMES_BYTES: the oldest events go
  * earlier when names are many.
  */
