@@ -7,7 +7,7 @@
  * redirect is only a return code.
  *
  *	pod N (1 to BPFRUN_PODS): endpoint N, 10.0.0.N, fd00::N, a device
- *	the node: 192.0.2.1, 2001:db8::1 on the uplink; default routes there
+ *	the node: 192.0.2.1, 2001:db8:9::1 on the uplink; default routes there
  *
  * Every function that can fail ends the program with a sentence: a test that
  * has no datapath proves nothing.

@@ -16,6 +16,6 @@ void rig_devices(uint32_t pod_if[BPFRUN_PODS], uint32_t *uplink_if);
 #define RIG_NARROW4    "198.51.100.9"
 #define RIG_NARROW6    "2001:db8:100::9"
 #define RIG_NODE4      "192.0.2.1"
-#define RIG_NODE6      "2001:db8::1"
+#define RIG_NODE6      "2001:db8:9::1"
 #define RIG_WORLD4     "203.0.113.9"
 #define RIG_WORLD6     "2001:db8:200::9"
