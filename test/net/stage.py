@@ -349,7 +349,7 @@ class Node:
         self.dir = f"/run/stile-{name}"
         self.manifests = f"{self.dir}/manifests"
         self.bpffs = f"/sys/fs/bpf/{name}"
-        self.daemon, self.pods = None, {}
+        self.daemon, self.pods, self.again = None, {}, ""
         for path in (self.manifests, self.bpffs):
             os.makedirs(path, exist_ok=True)
         self.ns, self.far = Netns(name), Netns(f"{name}-far")
@@ -465,7 +465,10 @@ class Node:
             self.put(f"pod-{namespace}-{name}.json",
                      pod_manifest(pod, labels, ports))
         netns = netns or Netns(name)
-        conf_out = wait_for(f"ADD of {pod}", lambda: self._add(pod, conf))
+        try:
+            conf_out = wait_for(f"ADD of {pod}", lambda: self._add(pod, conf))
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.again}\n{self.log()}") from None
         made = Pod(self, netns, pod, conf_out)
         self.pods[pod] = made
         return made
@@ -474,6 +477,7 @@ class Node:
         out = self.plugin("ADD", pod, conf, check=False)
         answer = json.loads(out.stdout or "{}")
         if out.returncode and answer.get("code") == 11:
+            self.again = answer["msg"]
             return None  # the manifest has not been seen yet
         assert out.returncode == 0, (f"ADD {pod}: {out.stdout}{out.stderr}\n"
                                      f"{self.log()}")
