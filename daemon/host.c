@@ -66,7 +66,7 @@ int host_lock(const char *state_dir, int *ret_fd, struct err *err)
 	_cleanup_(closep) int fd = -1;
 
 	snprintf(path, sizeof(path), "%s/lock", state_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set(err, -errno, "open '%s': %s", path,
 		               strerror(errno));
@@ -120,23 +120,17 @@ int host_bpffs(const char *path, struct err *err)
 	return r;
 }
 
-int host_limits(struct err *err)
+void host_limits(void)
 {
 	const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
 	struct rlimit files;
 
-	if (setrlimit(RLIMIT_MEMLOCK, &all))
-		return err_set(err, -errno, "raise RLIMIT_MEMLOCK: %s",
-		               strerror(errno));
+	(void)setrlimit(RLIMIT_MEMLOCK, &all);
 	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= FILES_MAX)
-		return 0;
-	files.rlim_cur = FILES_MAX;
-	if (files.rlim_max < FILES_MAX)
-		files.rlim_max = FILES_MAX;
-	if (setrlimit(RLIMIT_NOFILE, &files))
-		return err_set(err, -errno, "raise RLIMIT_NOFILE: %s",
-		               strerror(errno));
-	return 0;
+		return;
+	files.rlim_cur =
+		files.rlim_max < FILES_MAX ? files.rlim_max : FILES_MAX;
+	(void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
 void host_notify(const char *state)

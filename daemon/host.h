@@ -20,9 +20,10 @@ int host_lock(const char *state_dir, int *ret_fd, struct err *err);
  * belongs (/sys/fs/bpf), if there is none. */
 int host_bpffs(const char *path, struct err *err);
 
-/* Kernels before 5.11 charge maps against RLIMIT_MEMLOCK; each map, program
- * and peer is a descriptor. */
-int host_limits(struct err *err);
+/* As far as we may: kernels before 5.11 charge maps against RLIMIT_MEMLOCK,
+ * and each map, program and peer is a descriptor.  Who needs more than he gets
+ * says so himself. */
+void host_limits(void);
 
 /* Tell systemd, if it asked (sd_notify(3)): "READY=1", "STOPPING=1". */
 void host_notify(const char *state);

@@ -22,7 +22,7 @@ int node_open(struct node *node, const struct config *config, struct loop *loop,
 	node->config = config;
 	node->loop = loop;
 	r = nl_open(&node->nl, err);
-	if (!r)
+	if (!r && !config->dry_run)
 		r = undo_open(&node->undo, config->state_dir, err);
 	if (!r && err->text[0])
 		log_warn("%s", err->text);

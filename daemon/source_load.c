@@ -135,7 +135,9 @@ int source_load(int dir_fd, const char *name, bool busy_too,
 	if (r)
 		return r;
 	len = (size_t)st.st_size;
-	if (dot && !strcmp(dot, ".json"))
+	/* Several documents with "---" between them are YAML in any file. */
+	if (dot && !strcmp(dot, ".json") &&
+	    text[strspn(text, " \t\r\n")] != '-')
 		r = yaml_load_json(text, len, &docs, err);
 	else
 		r = yaml_load(text, len, &docs, err);

@@ -211,6 +211,7 @@ static void what_is_there_is_read_before_the_open_returns(void **state)
 	write_file(f, "c.json",
 	           "{\"apiVersion\": \"v1\", \"kind\": \"Pod\", "
 	           "\"metadata\": {\"namespace\": \"shop\", \"name\": \"d\"}}");
+	write_file(f, "d.json", "---\n" POD("f", "x"));
 	write_file(f, "notes.txt", POD("e", "x"));
 	write_file(f, ".hidden.yaml", POD("e", "x"));
 	write_file(f, "a.yaml~", POD("e", "x"));
@@ -219,7 +220,7 @@ static void what_is_there_is_read_before_the_open_returns(void **state)
 	start(f);
 	assert_true(f->store.synced);
 	assert_string_equal(label(f), "one");
-	assert_int_equal(HASH_COUNT(f->store.objects), 4);
+	assert_int_equal(HASH_COUNT(f->store.objects), 5);
 	assert_null(store_pod(&f->store, "shop", "e"));
 }
 
