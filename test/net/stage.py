@@ -397,7 +397,7 @@ class Node:
 
     def log(self):
         with open(f"{self.dir}/log") as f:
-            return f.read()[-4000:]
+            return "".join(line for line in f if "is not known yet" not in line)[-4000:]
 
     def stile(self, *argv, check=True):
         return self.ns.run(f"{BUILD}/stile", "--run-dir", f"{self.dir}/run",
@@ -434,9 +434,8 @@ class Node:
         """Write a file of manifests as it should be done: then rename it."""
         tmp = f"{self.manifests}/.{name}"
         with open(tmp, "w") as f:
-            for obj in objects:
-                f.write("---\n" + (obj if isinstance(obj, str)
-                                   else json.dumps(obj)) + "\n")
+            json.dump({"apiVersion": "v1", "kind": "List",
+                       "items": list(objects)}, f)
         os.rename(tmp, f"{self.manifests}/{name}")
 
     def remove(self, name):
