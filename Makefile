@@ -24,6 +24,8 @@ policy_src := $(wildcard policy/*.c)
 cni_src    := $(filter-out cni/main.c,$(wildcard cni/*.c))
 daemon_src := $(filter-out daemon/main.c,$(wildcard daemon/*.c))
 cli_src    := $(wildcard cli/*.c)
+# Of the daemon, but done without it.
+uninstall_src := $(wildcard daemon/uninstall*.c) daemon/undo.c daemon/port_list.c daemon/hook.c
 test_lib   := $(wildcard test/lib/*.c)
 unit_bin   := $(patsubst test/unit/%.c,$O/test/unit/%,$(wildcard test/unit/*_test.c))
 bpf_bin    := $(patsubst test/bpf/%.c,$O/test/bpf/%,$(wildcard test/bpf/*_test.c))
@@ -135,7 +137,7 @@ $O/stiled: $(call obj,daemon/main.c $(daemon_src) $(policy_src) cni/wire.c $(lib
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
 
-$O/stile: $(call obj,$(cli_src) cni/wire.c $(lib_src))
+$O/stile: $(call obj,$(cli_src) $(uninstall_src) cni/wire.c $(lib_src))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -o $@
 

@@ -162,6 +162,43 @@ int hook_attach_tc(struct nl *nl, int ifindex, const struct hook_stub stub[2],
 	return r ? err_wrap(err, r, "device %d: attach", ifindex) : 0;
 }
 
+static int filter_count(const struct nlmsghdr *msg, void *user)
+{
+	*(int *)user += msg->nlmsg_type == RTM_NEWTFILTER;
+	return 0;
+}
+
+/* The clsact goes when nobody has a filter there any more. */
+static int clsact_drop(struct nl *nl, int ifindex, struct err *err)
+{
+	struct tcmsg body = {
+		.tcm_family = AF_UNSPEC,
+		.tcm_ifindex = ifindex,
+		.tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0),
+		.tcm_parent = TC_H_CLSACT,
+	};
+	struct nl_batch batch;
+	int left = 0;
+
+	for (int dir = 0; dir < DIR__COUNT; dir++) {
+		const struct tcmsg ask = {
+			.tcm_family = AF_UNSPEC,
+			.tcm_ifindex = ifindex,
+			.tcm_parent = filter_parent((enum dir)dir),
+		};
+		int r = nl_dump(nl, RTM_GETTFILTER, &ask, sizeof(ask),
+		                filter_count, NULL, &left, err);
+
+		if (r)
+			return r == -EINVAL || r == -ENODEV ? 0 : r;
+	}
+	if (left)
+		return 0;
+	nl_batch_begin(&batch, nl);
+	nl_put(&batch, "clsact", ENOENT, RTM_DELQDISC, 0, &body, sizeof(body));
+	return nl_batch_run(&batch, err);
+}
+
 int hook_detach_tc(struct nl *nl, int ifindex, struct err *err)
 {
 	struct nl_batch batch;
@@ -178,6 +215,8 @@ int hook_detach_tc(struct nl *nl, int ifindex, struct err *err)
 		if (r == -EINVAL || r == -ENODEV)
 			r = 0;
 	}
+	if (!r)
+		r = clsact_drop(nl, ifindex, err);
 	return r ? err_wrap(err, r, "device %d: detach", ifindex) : 0;
 }
 

@@ -38,7 +38,8 @@ int hook_attach_tcx(int ifindex, const struct hook_stub *stub, const char *pin,
 /* Attach both stubs by clsact and filters, in one batch. */
 int hook_attach_tc(struct nl *nl, int ifindex, const struct hook_stub stub[2],
                    struct err *err);
-/* Remove our two filters; the clsact stays when somebody else uses it. */
+/* Remove our two filters; the clsact goes too unless others have filters there.
+ */
 int hook_detach_tc(struct nl *nl, int ifindex, struct err *err);
 
 /**
