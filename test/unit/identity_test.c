@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* identity_test.c - who is told apart, under which key and number. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "lib/addr.h"
@@ -359,6 +360,33 @@ static void pods_with_equal_policies_share_a_table(void **state)
 	made_clear(&made);
 }
 
+/* The mark alone decides, whatever else the rule holds. */
+static void a_rule_marked_unreadable_has_no_entries(void **state)
+{
+	struct made made = {};
+	struct verdict verdict;
+	struct err err;
+
+	(void)state;
+	judge_world(&made.gen);
+	judge_policy(&made.gen, "p", "{'ingress': [{}, {'ports': [{}]}]}");
+	assert_int_equal(world_build(&made.gen, &err), 0);
+	made.gen.world.netpol[0]->rule[DIR_INGRESS][0].unreadable = true;
+	made.gen.world.netpol[0]->rule[DIR_INGRESS][1].unreadable = true;
+	made.arena = arena_new(0);
+	assert_int_equal(policy_compile(&made.gen.world, NULL, 0, made.arena,
+	                                &made.compiled, &err),
+	                 0);
+	assert_int_equal(table_of(&made, 1)->n_entries, 0);
+	assert_int_equal(table_of(&made, 1)->header.isolated[DIR_INGRESS], 1);
+	verdict = policy_eval(
+		&made.gen.world, world_pod(&made.gen, "shop/web"), DIR_INGRESS,
+		&world_pod(&made.gen, "shop/db")->addr[0], IPPROTO_TCP, 80);
+	assert_true(verdict.isolated);
+	assert_false(verdict.allowed);
+	made_clear(&made);
+}
+
 static void rule_numbers_follow_their_names(void **state)
 {
 	struct made made = {};
@@ -444,6 +472,7 @@ int main(void)
 			a_previous_list_that_contradicts_itself_merges_nobody),
 		cmocka_unit_test(wide_rules_are_stored_once_for_a_class),
 		cmocka_unit_test(pods_with_equal_policies_share_a_table),
+		cmocka_unit_test(a_rule_marked_unreadable_has_no_entries),
 		cmocka_unit_test(rule_numbers_follow_their_names),
 		cmocka_unit_test(
 			a_table_that_would_be_too_large_is_refused_by_name),

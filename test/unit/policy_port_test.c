@@ -54,6 +54,23 @@ static void a09_end_port_is_inclusive_and_may_equal_port(void **state)
 	world_clear(&gen);
 }
 
+/* What two rules say of the same peers must not be taken for one thing. */
+static void a09_ranges_that_begin_or_end_alike_are_different(void **state)
+{
+	FIXTURE(gen);
+	judge_policy(&gen, "p",
+	             "{'ingress': [{'ports': [{'port': 100, 'endPort': 110}, "
+	             "{'port': 100, 'endPort': 120}, {'port': 90, 'endPort': "
+	             "120}, {'port': 100}]}]}");
+	JUDGE(&gen, {"shop/db", IN, "shop/web", "tcp/89", false},
+	      {"shop/db", IN, "shop/web", "tcp/90", true},
+	      {"shop/db", IN, "shop/web", "tcp/100", true},
+	      {"shop/db", IN, "shop/web", "tcp/111", true},
+	      {"shop/db", IN, "shop/web", "tcp/120", true},
+	      {"shop/db", IN, "shop/web", "tcp/121", false});
+	world_clear(&gen);
+}
+
 static void a10_into_a_pod_a_port_name_is_its_own(void **state)
 {
 	FIXTURE(gen);
@@ -167,6 +184,8 @@ int main(void)
 			a08_a_protocol_without_port_means_all_its_ports),
 		cmocka_unit_test(a08_an_empty_port_item_means_all_of_tcp),
 		cmocka_unit_test(a09_end_port_is_inclusive_and_may_equal_port),
+		cmocka_unit_test(
+			a09_ranges_that_begin_or_end_alike_are_different),
 		cmocka_unit_test(a10_into_a_pod_a_port_name_is_its_own),
 		cmocka_unit_test(a10_out_of_a_pod_a_port_name_is_each_peers),
 		cmocka_unit_test(a10_a_port_name_must_be_of_the_right_protocol),
