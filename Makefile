@@ -114,6 +114,14 @@ $O/test/bench/floor.bpf.o: test/bench/floor.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
+# The datapath again, counting its lookups.
+$O/test/bpf/lookups.bpf.o: bpf/datapath.bpf.c test/bpf/count_lookups.h
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -include test/bpf/count_lookups.h -c $< -o $@
+
+$O/test/bpf/lookups_test: | $O/test/bpf/lookups.bpf.o
+$O/test/bpf/insns_test: | $O/datapath.bpf.o
+
 $O/datapath.skel.h: $O/datapath.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name datapath > $@

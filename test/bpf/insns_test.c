@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * insns_test.c - what the verifier walks, and a budget that fails the build.
+ *
+ * A program that nears a limit of the kernel (a million instructions walked,
+ * 512 bytes of stack) is found here, not on somebody's node.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test/lib/bpfcheck.h"
+
+#define LOG_STATS 4 /* BPF_LOG_STATS: what it took, no more */
+#define LOG_BYTES 65536
+#define STACK_MAX 512
+
+struct budget {
+	const char *program;
+	unsigned int walked; /* instructions the verifier processes */
+	unsigned int made;   /* instructions of the program itself */
+};
+
+static const struct budget budgets[] = {
+	{"from_pod",      25000, 8500},
+        {"to_pod",        23000, 7500},
+	{"from_net",      23000, 7500},
+        {"to_net",        7500,  900 },
+	{"stub_from_pod", 50,    50  },
+        {"stub_to_pod",   50,    50  },
+	{"stub_from_net", 50,    50  },
+        {"stub_to_net",   50,    50  },
+	{"sweep_start",   1000,  600 },
+};
+
+static char names[ARRAY_SIZE(budgets)][160];
+static char logs[ARRAY_SIZE(budgets)][LOG_BYTES];
+static struct bpf_object *object;
+
+static const struct budget *budget_of(const char *program)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(budgets); i++)
+		if (!strcmp(budgets[i].program, program))
+			return &budgets[i];
+	fail_msg("%s has no budget", program);
+	return NULL;
+}
+
+static int group_setup(void **state)
+{
+	char self[512], path[600];
+	const ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_level = LOG_STATS);
+	struct bpf_program *program;
+
+	(void)state;
+	assert_in_range(n, 1, sizeof(self) - 1);
+	self[n] = 0;
+	snprintf(path, sizeof(path), "%s/../../datapath.bpf.o", dirname(self));
+	object = bpf_object__open_file(path, &opts);
+	if (!object)
+		fail_msg("%s: %s", path, strerror(errno));
+	bpf_object__for_each_program(program, object)
+	{
+		const struct budget *b = budget_of(bpf_program__name(program));
+
+		assert_int_equal(bpf_program__set_log_buf(
+					 program, logs[b - budgets], LOG_BYTES),
+		                 0);
+	}
+	assert_int_equal(bpf_object__load(object), 0);
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	bpf_object__close(object);
+	return 0;
+}
+
+/* "stack depth 272+16+0+8": of the main program and each global function. */
+static unsigned int stack_depth(const char *log, unsigned int *largest)
+{
+	const char *at = strstr(log, "stack depth ");
+	unsigned int sum = 0;
+
+	*largest = 0;
+	if (!at)
+		return 0;
+	at += strlen("stack depth ");
+	for (;;) {
+		char *end;
+		const unsigned int n = (unsigned int)strtoul(at, &end, 10);
+
+		sum += n;
+		if (n > *largest)
+			*largest = n;
+		if (*end != '+')
+			return sum;
+		at = end + 1;
+	}
+}
+
+static void a_program_keeps_to_its_budget(void **state)
+{
+	const struct budget *b = *state;
+	const struct bpf_program *program =
+		bpf_object__find_program_by_name(object, b->program);
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+	unsigned int frame, made;
+
+	assert_non_null(program);
+	assert_int_equal(
+		bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size),
+		0);
+	made = info.xlated_prog_len / 8;
+	(void)stack_depth(logs[b - budgets], &frame);
+	snprintf(names[b - budgets], sizeof(names[0]),
+	         "%s keeps to its budget: %u of %u verified, %u of %u made, "
+	         "%u bytes of stack, %u bytes of machine code",
+	         b->program, info.verified_insns, b->walked, made, b->made,
+	         frame, info.jited_prog_len);
+	assert_in_range(b->walked, 1, 100000);
+	assert_in_range(info.verified_insns, 1, b->walked);
+	assert_in_range(made, 1, b->made);
+	assert_in_range(frame, 0, STACK_MAX);
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[ARRAY_SIZE(budgets)] = {};
+
+	for (size_t i = 0; i < ARRAY_SIZE(budgets); i++) {
+		snprintf(names[i], sizeof(names[i]), "%s keeps to its budget",
+		         budgets[i].program);
+		tests[i].name = names[i];
+		tests[i].test_func = a_program_keeps_to_its_budget;
+		tests[i].initial_state = (void *)&budgets[i];
+	}
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

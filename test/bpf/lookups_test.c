@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * lookups_test.c - how many map lookups a packet costs, counted in the act.
+ *
+ * The datapath is built a second time (lookups.bpf.o, beside this program)
+ * with every lookup counted by the kind of its map, and runs on the maps of
+ * the first.  Arrays are not counted: they are an addition.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "test/bpf/lookup_counts.h"
+#include "test/lib/bpfcheck.h"
+
+#define V4 FAMILY_V4
+#define V6 FAMILY_V6
+
+static struct bpf_object *object;
+static struct lookup_counts *counts;
+
+/* ---- the counting build -------------------------------------------------- */
+
+static void object_path(char *path, size_t size)
+{
+	char self[512];
+	const ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	assert_in_range(n, 1, sizeof(self) - 1);
+	self[n] = 0;
+	snprintf(path, size, "%s/lookups.bpf.o", dirname(self));
+}
+
+/* The config that the first build was loaded with. */
+static void rodata_copy(struct bpfrun *run, struct bpf_map *map)
+{
+	const __u32 zero = 0;
+	uint8_t data[256];
+	size_t size;
+
+	assert_non_null(bpf_map__initial_value(map, &size));
+	assert_int_equal(size, sizeof(struct dp_config));
+	assert_int_equal(
+		bpf_map_lookup_elem(dp_map_fd(run->dp, "datapath.rodata"),
+	                            &zero, data),
+		0);
+	assert_int_equal(bpf_map__set_initial_value(map, data, size), 0);
+}
+
+static void maps_share(struct bpfrun *run)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		const char *name = bpf_map__name(map);
+		const int fd = dp_map_fd(run->dp, name);
+
+		if (strstr(name, ".rodata"))
+			rodata_copy(run, map);
+		else if (!strstr(name, ".bss"))
+			assert_int_equal(bpf_map__reuse_fd(map, fd), 0);
+	}
+}
+
+static void counts_find(void)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		if (!strstr(bpf_map__name(map), ".bss"))
+			continue;
+		assert_int_equal(bpf_map__value_size(map), sizeof(*counts));
+		counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE,
+		              MAP_SHARED, bpf_map__fd(map), 0);
+		assert_ptr_not_equal(counts, MAP_FAILED);
+	}
+	assert_non_null(counts);
+}
+
+static int group_setup(void **state)
+{
+	static const char *const name[] = {"from_pod", "to_pod", "from_net",
+	                                   "to_net"};
+	struct bpfrun *run;
+	char path[600];
+
+	bpfcheck_group_setup(state);
+	run = *state;
+	object_path(path, sizeof(path));
+	object = bpf_object__open(path);
+	if (!object)
+		fail_msg("%s: %s", path, strerror(errno));
+	maps_share(run);
+	assert_int_equal(bpf_object__load(object), 0);
+	counts_find();
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		run->prog[i] = bpf_program__fd(
+			bpf_object__find_program_by_name(object, name[i]));
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	bpf_object__close(object);
+	return bpfcheck_group_teardown(state);
+}
+
+/* ---- counting ------------------------------------------------------------ */
+
+struct cost {
+	uint64_t hash, lru, lpm, array, other, updates;
+};
+
+static struct cost cost_now(void)
+{
+	struct cost c = {};
+
+	for (int kind = 0; kind < LOOKUP_KINDS; kind++) {
+		const uint64_t n = counts->lookups[kind];
+
+		c.updates += counts->updates[kind];
+		switch (kind) {
+		case BPF_MAP_TYPE_HASH:
+		case BPF_MAP_TYPE_PERCPU_HASH:
+			c.hash += n;
+			break;
+		case BPF_MAP_TYPE_LRU_HASH:
+		case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+			c.lru += n;
+			break;
+		case BPF_MAP_TYPE_LPM_TRIE:
+			c.lpm += n;
+			break;
+		case BPF_MAP_TYPE_ARRAY:
+		case BPF_MAP_TYPE_PERCPU_ARRAY:
+		case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+			c.array += n;
+			break;
+		default:
+			c.other += n;
+		}
+	}
+	return c;
+}
+
+static struct cost cost_of(struct bpfrun *run, const char *name,
+                           struct place at, const struct spec *spec,
+                           struct want want)
+{
+	memset(counts, 0, sizeof(*counts));
+	spec_want(run, name, at, spec, want);
+	return cost_now();
+}
+
+/* A flow of each kind that there is, in both directions. */
+struct way {
+	const char *name;
+	struct place at[2]; /* of the question, of the answer */
+	struct want want[2];
+	const char *from[2], *to[2]; /* by family */
+	bool masquerade;
+};
+
+static const struct way ways[] = {
+	{"pod to pod",
+         {FROM_POD(1), FROM_POD(2)},
+         {SENT, SENT},
+         {"10.0.0.1", "fd00::1"},
+         {"10.0.0.2", "fd00::2"},
+         false},
+	{"pod to node",
+         {FROM_POD(1), TO_POD(1)},
+         {STACK, STACK},
+         {"10.0.0.1", "fd00::1"},
+         {RIG_NODE4, RIG_NODE6},
+         false},
+	{"node to pod",
+         {TO_POD(1), FROM_POD(1)},
+         {STACK, STACK},
+         {RIG_NODE4, RIG_NODE6},
+         {"10.0.0.1", "fd00::1"},
+         false},
+	{"pod to another node's",
+         {FROM_POD(1), FROM_NETW},
+         {SENT, SENT},
+         {"10.0.0.1", "fd00::1"},
+         {"10.1.0.2", "fd01::2"},
+         false},
+	{"wire to pod",
+         {FROM_NETW, FROM_POD(1)},
+         {SENT, SENT},
+         {RIG_WORLD4, RIG_WORLD6},
+         {"10.0.0.1", "fd00::1"},
+         false},
+	{"pod to the world, masqueraded",
+         {FROM_POD(1), FROM_NETW},
+         {SENT, SENT},
+         {"10.0.0.1", "fd00::1"},
+         {RIG_WORLD4, RIG_WORLD6},
+         true },
+};
+
+static struct spec question_of(const struct way *w, enum family f,
+                               uint8_t proto)
+{
+	return (struct spec){
+		.saddr = A(w->from[f]),
+		.daddr = A(w->to[f]),
+		.proto = proto,
+		.sport = 40000,
+		.dport = 80,
+		.tcp = SYN,
+		.n_payload = 20,
+	};
+}
+
+/* Both directions of a flow of @way that is live; its first packet's cost. */
+static struct cost make_live(struct bpfrun *run, const struct way *w,
+                             struct spec *ask, struct spec *answer)
+{
+	struct packet p;
+	struct outcome o;
+	struct facts seen;
+	struct flow flow;
+	struct cost first;
+
+	memset(counts, 0, sizeof(*counts));
+	o = spec_want(run, w->name, w->at[0], ask, w->want[0]);
+	first = cost_now();
+	p = o.out;
+	assert_true(packet_read(&p, &seen));
+	*answer = spec_answer(ask, SYN | ACK);
+	if (w->masquerade) {
+		answer->daddr = seen.saddr;
+		answer->dport = seen.sport;
+	}
+	spec_want(run, w->name, w->at[1], answer, w->want[1]);
+	ask->tcp = answer->tcp = ACK;
+	spec_want(run, w->name, w->at[0], ask, w->want[0]);
+	assert_true(bpfrun_flow(run, ask, &flow));
+	assert_true(flow.flags & FLOW_MAIN);
+	return first;
+}
+
+static char figure[200] = "an established packet makes one hash lookup";
+
+static void an_established_packet_makes_one_hash_lookup(void **state)
+{
+	static const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP};
+	unsigned int packets = 0;
+
+	for (size_t i = 0; i < 2 * 2 * ARRAY_SIZE(ways); i++) {
+		const struct way *w = &ways[i / 4];
+		const enum family f = i & 1;
+		struct spec ask = question_of(w, f, proto[i >> 1 & 1]), answer;
+
+		bpfrun_flush(*state);
+		make_live(*state, w, &ask, &answer);
+		for (int d = 0; d < 2; d++) {
+			const struct cost c =
+				cost_of(*state, w->name, w->at[d],
+			                d ? &answer : &ask, w->want[d]);
+
+			if (c.hash != 1 || c.lru || c.lpm || c.other ||
+			    c.updates)
+				fail_msg("%s, IPv%d, protocol %u, %s: %lu "
+				         "hash, %lu LRU, %lu LPM, %lu other, "
+				         "%lu updates",
+				         w->name, f ? 6 : 4, ask.proto,
+				         d ? "answer" : "question", c.hash,
+				         c.lru, c.lpm, c.other, c.updates);
+			packets++;
+		}
+	}
+	snprintf(figure, sizeof(figure),
+	         "an established packet makes one hash lookup, no LRU, no LPM "
+	         "(%u kinds of packet): 1",
+	         packets);
+}
+
+static void what_a_first_packet_costs_is_said(void **state)
+{
+	struct bpfrun *run = *state;
+	const struct policy_entry allow[] = {
+		{{.dir = DIR_EGRESS},  {.rule = 1, .allow = 1}},
+		{{.dir = DIR_INGRESS}, {.rule = 2, .allow = 1}},
+	};
+	const uint32_t slot = bpfrun_slot(run, 3, allow, ARRAY_SIZE(allow));
+
+	bpfrun_pod(run, 1, slot);
+	bpfrun_pod(run, 2, slot);
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct spec ask = question_of(&ways[i], V4, IPPROTO_TCP);
+		struct spec answer;
+		const struct cost c = make_live(run, &ways[i], &ask, &answer);
+
+		print_message("# first packet, %s, policy on: %lu hash, %lu "
+		              "LRU, %lu LPM, %lu array lookups; %lu updates\n",
+		              ways[i].name, c.hash, c.lru, c.lpm, c.array,
+		              c.updates);
+		assert_true(c.hash >= 2); /* both ends' addresses at least */
+		assert_int_equal(c.other, 0);
+	}
+}
+
+/* What the node itself sends costs it one look at whose it is. */
+static void the_nodes_own_packets_cost_one_lookup_at_most(void **state)
+{
+	const struct spec s = {
+		.saddr = A(RIG_NODE4),
+		.daddr = A(RIG_WORLD4),
+		.proto = IPPROTO_UDP,
+		.sport = 1,
+		.dport = 2,
+	};
+	const struct cost c = cost_of(*state, "to_net", TO_NETW, &s, UNTOUCHED);
+
+	assert_int_equal(c.hash, 1);
+	assert_int_equal(c.lru + c.lpm + c.other + c.updates, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		{figure, an_established_packet_makes_one_hash_lookup,
+	         bpfcheck_setup, NULL, NULL},
+		cmocka_unit_test_setup(what_a_first_packet_costs_is_said,
+	                               bpfcheck_setup),
+		cmocka_unit_test_setup(
+			the_nodes_own_packets_cost_one_lookup_at_most,
+			bpfcheck_setup),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
