@@ -61,7 +61,7 @@ static void a09_ranges_that_begin_or_end_alike_are_different(void **state)
 	judge_policy(&gen, "p",
 	             "{'ingress': [{'ports': [{'port': 100, 'endPort': 110}, "
 	             "{'port': 100, 'endPort': 120}, {'port': 90, 'endPort': "
-	             "120}, {'port': 100}]}]}");
+	             "99}, {'port': 98, 'endPort': 99}]}]}");
 	JUDGE(&gen, {"shop/db", IN, "shop/web", "tcp/89", false},
 	      {"shop/db", IN, "shop/web", "tcp/90", true},
 	      {"shop/db", IN, "shop/web", "tcp/100", true},
