@@ -154,12 +154,12 @@ class Packet:
 
     @property
     def is_neighbour(self):
-        """ARP or neighbour discovery."""
+        """ARP, neighbour discovery, or a stack's report of its groups."""
+        if self.proto == ICMP6 and self.payload[:1]:
+            return 133 <= self.payload[0] <= 137
         return self.ethertype == 0x0806 or (
-            self.proto == ICMP6 and self.payload[:1] and
-            133 <= self.payload[0] <= 137) or (
-            # Multicast listener reports are sent with the same fervour.
-            self.ethertype == 0x86dd and self.proto == HOPOPTS)
+            self.proto == HOPOPTS and self.payload[0] == ICMP6 and
+            self.payload[8] in (130, 131, 132, 143))
 
     def __repr__(self):
         return (f"{self.src}>{self.dst} {self.ethertype:04x} "

@@ -32,7 +32,7 @@ def ways():
 
 def removed(*argv):
     """Without the daemon nothing passes; with it, everything again."""
-    equal(all(connects(ways())), True, "all ways open before")
+    equal(connects(ways()), [True] * len(ways()), "ways open before")
     node.daemon.send_signal(signal.SIGSTOP)
     try:
         tc(a, *argv)

@@ -25,12 +25,21 @@ V4, V6 = (a.v4, b.v4, c.v4), (a.v6, b.v6, c.v6)
 sniffers = [b.ns.sniffer(), c.ns.sniffer(), node.far.sniffer("uplink")]
 
 
+def ports():
+    """Ports that no flow has yet."""
+    ports.last += 1
+    return ports.last, 2000
+
+
+ports.last = 10000
+
+
 def frame(payload, **kw):
     return f.eth(kw.pop("src", A_MAC), kw.pop("dst", GW), payload, **kw)
 
 
-def data(sport=1000, dport=2000):
-    return f.udp(sport, dport, TAG)
+def data():
+    return f.udp(*ports(), TAG)
 
 
 def plain(src, dst, **kw):
@@ -42,7 +51,10 @@ def ext(kind, *more):
     return (kind, bytes(more) + bytes(7 - len(more)))
 
 
-def fragment(offset, more, ident=7):
+def fragment(offset, more, ident=None):
+    """@ident None: one that no other packet has."""
+    if ident is None:
+        ident = ports()[0]
     return (f.FRAGMENT, struct.pack("!BHI", 0, offset << 3 | more, ident))
 
 
@@ -336,6 +348,24 @@ def passes():
     return f"{len(got)} of {len(packets)} arrived"
 
 
+def live_mac():
+    """In a live flow the veth tells who sends: another's MAC goes nowhere."""
+    live = f.udp(*ports(), TAG)
+    for own, other in ((a.v4, b.v4), (a.v6, b.v6)):
+        delivered()
+        a.ns.send("eth0", frame(f.ip(own, other, f.UDP, live)),
+                  frame(f.ip(own, other, f.UDP, live), src=c.mac()),
+                  frame(f.ip(own, other, f.UDP, f.udp(1, 9))))
+        wait_for("the last", lambda: seen.extend(
+            p for s in sniffers for p in s.packets()) or
+            any(p.dport == 9 for p in seen), 2)
+        equal({p.src for p in seen if p.dport in (9, 2000)}, {GW}, "MACs seen")
+        seen.clear()
+
+
+seen = []
+
+
 def cut_anywhere():
     """A packet that is denied stays denied wherever its frame ends."""
     from stage import netpol
@@ -365,8 +395,9 @@ def cut_anywhere():
 
 def host_unmoved():
     """Neighbours and routes of the node are as before all of this."""
-    now = host_state()
-    equal(now, STATE_BEFORE, "the node's neighbours and routes")
+    for now, before in zip(host_state(), STATE_BEFORE):
+        equal([line for line in now if line not in before], [], "new lines")
+        equal([line for line in before if line not in now], [], "lost lines")
 
 
 def host_state():
@@ -376,6 +407,8 @@ def host_state():
     return sorted(neigh.splitlines()), sorted(routes.splitlines())
 
 
+wait_for("the addresses", lambda: "tentative" not in node.ns.run(
+    "ip", "-6", "addr").stdout)
 STATE_BEFORE = host_state()
 test("well-made packets of every shape arrive", passes)
 for own in (V4, V6):
@@ -386,6 +419,7 @@ for table in (layer2, malformed4, malformed6, chains, fragments, neighbours,
               destinations):
     for name, why, packets in table():
         test(f"{name} is {why}", checked, why, packets)
+test("another's MAC in a live flow is seen by nobody", live_mac)
 test("a denied packet stays denied wherever it is cut", cut_anywhere)
 test("the node's neighbours and routes have not moved", host_unmoved)
 done()
