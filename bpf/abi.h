@@ -61,7 +61,8 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 	X(TOO_BIG, "the packet is larger than its exit's MTU")                 \
 	X(ICMP_NO_FLOW, "the ICMP error quotes no live flow")                  \
 	X(NO_PROGRAM, "the program of this hook is not loaded")                \
-	X(REDIRECT, "the kernel refused to forward the packet")
+	X(REDIRECT, "the kernel refused to forward the packet")                \
+	X(NO_FLOW, "a TCP packet that is no SYN belongs to no live flow")
 
 #define DROP_ENUM(name, text) DROP_##name,
 enum drop { DROP_NONE = 0, DROP_REASONS(DROP_ENUM) DROP__COUNT };
@@ -284,7 +285,8 @@ enum flow_flags {
 	FLOW_XLATE_IN = 1 << 9, /* translated; this entry is the pod's side */
 	FLOW_XLATE_OUT = 1 << 10, /* translated; this entry is the far side */
 	FLOW_CHARGED = 1 << 11,   /* counts in its owner's share */
-	FLOW_SWEPT = 1 << 12 /* dead, and seen so by a pass of the sweeper */
+	FLOW_SWEPT = 1 << 12, /* dead, and seen so by a pass of the sweeper */
+	FLOW_CUT = 1 << 13    /* policy cut it: judged at every packet */
 };
 
 /*
@@ -320,6 +322,7 @@ _Static_assert(sizeof(struct flow) == 168, "flow layout: 256 with the element");
 #define FLOW_TIMEOUT_CLOSED 10
 #define FLOW_TIMEOUT_OTHER  120
 #define FLOW_TIMEOUT_NEW    60
+#define FLOW_TIMEOUT_CUT    60
 
 /* frag_key - fragments of one packet (RFC 791 2.3, RFC 8200 4.5). */
 struct frag_key {

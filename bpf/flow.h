@@ -258,7 +258,9 @@ static __always_inline void flow_opener(const struct flow *f,
 /*
  * flow_rejudge - a stale flow is judged anew from its opener's side.
  *
- * @t: the packet's tuple.  Writes the entry anew, or marks it dead.
+ * @t: the packet's tuple.  Writes the entry anew, or marks it cut: it stays for
+ * a while, so that what was cut does not come back as a flow that the other
+ * end opens (of UDP, an answer looks like a question).
  * Return: DROP_NONE, or why it was cut; scratch.j is filled.
  */
 __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
@@ -288,8 +290,9 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	flow_opener(&s->flow, t, d, opener);
 	why = judge(opener, j);
 	if (why) {
-		flow_set(f, FLOW_DEAD);
-		count(COUNTER_FLOW_CUT);
+		if (!(s->flow.flags & FLOW_CUT))
+			count(COUNTER_FLOW_CUT);
+		flow_set(f, why == DROP_ENDPOINT_CLOSED ? FLOW_DEAD : FLOW_CUT);
 		return why;
 	}
 	/* Somebody else's address now: the flow was another pod's. */
@@ -299,6 +302,7 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 		flow_set(f, FLOW_DEAD);
 		return DROP_ENDPOINT_CLOSED;
 	}
+	s->flow.flags &= ~FLOW_CUT;
 	s->flow.epoch = j->epoch;
 	s->flow.rule[0] = j->rule[0];
 	s->flow.rule[1] = j->rule[1];

@@ -208,7 +208,11 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		count(COUNTER_TAG_MISMATCH);
 		return FOLLOW_MISS;
 	}
-	if (epoch != epoch_sum(ends[0], ends[1])) {
+	if (flags & FLOW_CUT && (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		flow_set(f, FLOW_DEAD);
+		return FOLLOW_MISS;
+	}
+	if (flags & FLOW_CUT || epoch != epoch_sum(ends[0], ends[1])) {
 		why = flow_rejudge(&key, tag, &pkt->tuple);
 		if (why == DROP_FLOW_TABLE || why == DROP_ENDPOINT_CLOSED)
 			return FOLLOW_MISS;

@@ -66,6 +66,16 @@ __noinline int open_finish(struct __sk_buff *skb, struct pkt *pkt,
 	return route_along(skb, pkt, &way, NULL);
 }
 
+/*
+ * Only a SYN opens a TCP flow: a packet from the middle of one that was cut, or
+ * that never was, would else be taken for its other end's question.
+ */
+static __always_inline bool opens(const struct pkt *pkt)
+{
+	return pkt->tuple.proto != IPPROTO_TCP || pkt->frag == FRAG_LATER ||
+	       (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* Is the packet's source the pod behind its veth?  DROP_NONE or why not. */
 static __always_inline int check_sender(struct __sk_buff *skb,
                                         const struct judgement *j)
@@ -232,6 +242,8 @@ __noinline int open_from_pod(struct __sk_buff *skb, struct pkt *pkt)
 		return drop(skb, pkt, &j, spoof);
 	if (why)
 		return drop(skb, pkt, &j, why);
+	if (!opens(pkt))
+		return drop(skb, pkt, &j, DROP_NO_FLOW);
 	flow_begin(&s->flow, pkt, &j);
 	why = open_way_back(&s->flow, &j);
 	if (why)
@@ -257,6 +269,8 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 		return drop(skb, pkt, &j, DROP_NO_POD);
 	if (why)
 		return drop(skb, pkt, &j, why);
+	if (!opens(pkt))
+		return drop(skb, pkt, &j, DROP_NO_FLOW);
 	flow_begin(&s->flow, pkt, &j);
 	s->flow.way[0].from = FROM_STACK;
 	way_to_pod(&s->flow.way[0], ep);
@@ -286,6 +300,8 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 		return drop(skb, pkt, &j, DROP_MARTIAN);
 	if (why)
 		return drop(skb, pkt, &j, why);
+	if (!opens(pkt))
+		return drop(skb, pkt, &j, DROP_NO_FLOW);
 	ep = bpf_map_lookup_elem(&endpoints, &number);
 	if (!ep)
 		return drop(skb, pkt, &j, DROP_NO_POD);

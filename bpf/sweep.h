@@ -18,6 +18,8 @@ static __always_inline __u32 sweep_timeout(__u32 flags, __u8 proto)
 {
 	if (flow_closing(flags))
 		return FLOW_TICKS(FLOW_TIMEOUT_CLOSED);
+	if (flags & FLOW_CUT)
+		return FLOW_TICKS(FLOW_TIMEOUT_CUT);
 	return proto == IPPROTO_TCP ? FLOW_TICKS(FLOW_TIMEOUT_TCP)
 	                            : FLOW_TICKS(FLOW_TIMEOUT_OTHER);
 }
