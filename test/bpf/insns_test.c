@@ -9,13 +9,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "test/lib/bpfcheck.h"
+#include "test/lib/bpfobject.h"
 
 #define LOG_STATS 4 /* BPF_LOG_STATS: what it took, no more */
 #define LOG_BYTES 65536
@@ -54,15 +53,12 @@ static const struct budget *budget_of(const char *program)
 
 static int group_setup(void **state)
 {
-	char self[512], path[600];
-	const ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char path[600];
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .kernel_log_level = LOG_STATS);
 	struct bpf_program *program;
 
 	(void)state;
-	assert_in_range(n, 1, sizeof(self) - 1);
-	self[n] = 0;
-	snprintf(path, sizeof(path), "%s/../../datapath.bpf.o", dirname(self));
+	snprintf(path, sizeof(path), "%s/../../datapath.bpf.o", program_dir());
 	object = bpf_object__open_file(path, &opts);
 	if (!object)
 		fail_msg("%s: %s", path, strerror(errno));

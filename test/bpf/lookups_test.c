@@ -7,17 +7,12 @@
  * the first.  Arrays are not counted: they are an addition.
  */
 #include <linux/bpf.h>
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-#include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "test/bpf/lookup_counts.h"
 #include "test/lib/bpfcheck.h"
+#include "test/lib/bpfobject.h"
 
 #define V4 FAMILY_V4
 #define V6 FAMILY_V6
@@ -27,83 +22,11 @@ static struct lookup_counts *counts;
 
 /* ---- the counting build -------------------------------------------------- */
 
-static void object_path(char *path, size_t size)
-{
-	char self[512];
-	const ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	assert_in_range(n, 1, sizeof(self) - 1);
-	self[n] = 0;
-	snprintf(path, size, "%s/lookups.bpf.o", dirname(self));
-}
-
-/* The config that the first build was loaded with. */
-static void rodata_copy(struct bpfrun *run, struct bpf_map *map)
-{
-	const __u32 zero = 0;
-	uint8_t data[256];
-	size_t size;
-
-	assert_non_null(bpf_map__initial_value(map, &size));
-	assert_int_equal(size, sizeof(struct dp_config));
-	assert_int_equal(
-		bpf_map_lookup_elem(dp_map_fd(run->dp, "datapath.rodata"),
-	                            &zero, data),
-		0);
-	assert_int_equal(bpf_map__set_initial_value(map, data, size), 0);
-}
-
-static void maps_share(struct bpfrun *run)
-{
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, object)
-	{
-		const char *name = bpf_map__name(map);
-		const int fd = dp_map_fd(run->dp, name);
-
-		if (strstr(name, ".rodata"))
-			rodata_copy(run, map);
-		else if (!strstr(name, ".bss"))
-			assert_int_equal(bpf_map__reuse_fd(map, fd), 0);
-	}
-}
-
-static void counts_find(void)
-{
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, object)
-	{
-		if (!strstr(bpf_map__name(map), ".bss"))
-			continue;
-		assert_int_equal(bpf_map__value_size(map), sizeof(*counts));
-		counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE,
-		              MAP_SHARED, bpf_map__fd(map), 0);
-		assert_ptr_not_equal(counts, MAP_FAILED);
-	}
-	assert_non_null(counts);
-}
-
 static int group_setup(void **state)
 {
-	static const char *const name[] = {"from_pod", "to_pod", "from_net",
-	                                   "to_net"};
-	struct bpfrun *run;
-	char path[600];
-
 	bpfcheck_group_setup(state);
-	run = *state;
-	object_path(path, sizeof(path));
-	object = bpf_object__open(path);
-	if (!object)
-		fail_msg("%s: %s", path, strerror(errno));
-	maps_share(run);
-	assert_int_equal(bpf_object__load(object), 0);
-	counts_find();
-	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
-		run->prog[i] = bpf_program__fd(
-			bpf_object__find_program_by_name(object, name[i]));
+	object = bpfobject_load(*state, "lookups.bpf.o");
+	counts = bpfobject_bss(object, sizeof(*counts));
 	return 0;
 }
 
