@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cni/wire.h"
@@ -101,6 +102,8 @@ static int start_host(struct stiled *s, struct err *err)
 	if (!r && !config->dry_run)
 		r = host_bpffs(config->bpffs, err);
 	host_limits();
+	/* What anybody writes from here on is root's alone. */
+	(void)umask(077);
 	return r;
 }
 
@@ -194,6 +197,12 @@ static void first_pass(struct daemon *daemon)
 	}
 }
 
+/* Who asks after he changed a manifest is answered by the new one. */
+static void settle(struct daemon *daemon)
+{
+	reconcile_settle(daemon->reconcile);
+}
+
 static int start_service(struct daemon *daemon, struct err *err)
 {
 	char path[sizeof(daemon->config.run_dir) + 16];
@@ -207,6 +216,7 @@ static int start_service(struct daemon *daemon, struct err *err)
 	               err);
 	if (r)
 		return r;
+	server_before(daemon->server, settle);
 	/* It listens, but nobody is answered before these are caught up with
 	 * (cni/queue.h). */
 	attachments_replay(daemon);
