@@ -244,6 +244,12 @@ void reconcile_schedule(struct reconcile *rec)
 		loop_task_schedule(rec->in.loop, &rec->task);
 }
 
+void reconcile_settle(struct reconcile *rec)
+{
+	if (rec->task.scheduled)
+		task_run(&rec->task);
+}
+
 void reconcile_reread(struct reconcile *rec)
 {
 	rec->unread = true;

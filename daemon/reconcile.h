@@ -43,7 +43,9 @@ void reconcile_free(struct reconcile *rec);
 
 /* Idempotent: one pass at the end of the loop's turn. */
 void reconcile_schedule(struct reconcile *rec);
-/* The same, not believing what we know of the maps: they are read again.
+/* A pass that is scheduled is made now; its failure is noted and logged. */
+void reconcile_settle(struct reconcile *rec);
+/* The same as scheduling, not believing what we know of the maps: they are read again.
  * (Done by itself once a minute, and after every failure.) */
 void reconcile_reread(struct reconcile *rec);
 /*

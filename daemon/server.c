@@ -47,6 +47,7 @@ struct server_stream {
 struct server {
 	struct loop *loop;
 	struct daemon *daemon;
+	void (*before)(struct daemon *daemon); /* each request; or NULL */
 	const struct server_op *const *tables;
 	struct loop_fd watch; /* listens */
 	struct loop_task reap;
@@ -258,6 +259,8 @@ static void request_run(struct server_stream *peer, const json_t *request)
 	const struct server_op *op = name ? op_find(peer->server, name) : NULL;
 	char msg[128];
 
+	if (peer->server->before)
+		peer->server->before(peer->server->daemon);
 	if (!op) {
 		snprintf(msg, sizeof(msg),
 		         name ? "no operation '%.64s'"
@@ -490,6 +493,11 @@ int server_new(struct loop *loop, const char *socket_path,
 	(void)TAKE_FD(fd); /* the server's now */
 	*ret = TAKE(server);
 	return 0;
+}
+
+void server_before(struct server *server, void (*before)(struct daemon *daemon))
+{
+	server->before = before;
 }
 
 void server_free(struct server *server)

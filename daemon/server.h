@@ -34,6 +34,10 @@ int server_new(struct loop *loop, const char *socket_path,
                const struct server_op *const *tables, struct daemon *daemon,
                struct server **ret, struct err *err);
 void server_free(struct server *server);
+/* Called before each request: what is pending is settled first, so that an
+ * answer is never behind what the asker has seen done. */
+void server_before(struct server *server,
+                   void (*before)(struct daemon *daemon));
 
 /* Queue one line; false when the peer is too slow or gone, and the line was
  * not taken. */
