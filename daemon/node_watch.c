@@ -161,10 +161,16 @@ static void look_due(struct loop_timer *self)
 
 int node_watch_open(struct node *node, struct err *err)
 {
+	const struct sockaddr_nl any = {.nl_family = AF_NETLINK};
 	int r = nl_open(&node->watch, err), size = 4 << 20;
 
 	if (r)
 		return r;
+	/* Port 0, which a socket has before it is bound or sends, is the one
+	 * that the kernel leaves out when it tells everybody. */
+	if (bind(node->watch.fd, (const struct sockaddr *)&any, sizeof(any)))
+		return err_set(err, -errno, "netlink socket: %s",
+		               strerror(errno));
 	(void)setsockopt(node->watch.fd, SOL_SOCKET, SO_RCVBUFFORCE, &size,
 	                 sizeof(size));
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
