@@ -168,6 +168,9 @@ __noinline int open_masquerade(struct __sk_buff *skb, struct pkt *pkt,
 		if (!f || !(f->flags & FLOW_XLATE_IN))
 			return drop(skb, pkt, j, DROP_FLOW_TABLE);
 		s->flow.other = f->other;
+		asm volatile("" ::: "memory");
+		if (f->tag != s->flow.tag)
+			return drop(skb, pkt, j, DROP_FLOW_TABLE);
 	} else {
 		flow_tell(pkt, skb->ifindex, j, &s->flow);
 	}
