@@ -61,6 +61,42 @@ static void a06_an_empty_namespace_selector_means_all_pods_but_nobody_else(
 	world_clear(&gen);
 }
 
+/* Many namespaces are looked up in another way than few. */
+static void a06_one_selector_may_mean_many_namespaces(void **state)
+{
+	FIXTURE(gen);
+	for (unsigned int i = 0; i < 20; i++) {
+		const char *app = i % 3 ? "web" : "db";
+
+		world_add(&gen, 0,
+		          "{'apiVersion': 'v1', 'kind': 'Namespace', "
+		          "'metadata': {'name': 'n%u', 'labels': {'odd': "
+		          "'%u'}}}",
+		          i, i % 2);
+		world_add(&gen, 0,
+		          "{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': "
+		          "{'name': 'p', 'namespace': 'n%u', 'labels': {'app': "
+		          "'%s'}}, 'status': {'podIP': '10.0.2.%u'}}",
+		          i, app, i);
+	}
+	judge_policy(&gen, "p",
+	             "{'ingress': [{'from': [{'namespaceSelector': "
+	             "{'matchExpressions': [{'key': 'odd', 'operator': "
+	             "'Exists'}]}}], 'ports': [{'port': 80}]}, {'from': "
+	             "[{'namespaceSelector': {'matchLabels': {'odd': '1'}}, "
+	             "'podSelector': {'matchLabels': {'app': 'web'}}}]}]}");
+	for (unsigned int i = 0; i < 20; i++) {
+		bool web = i % 3;
+		char peer[8];
+
+		snprintf(peer, sizeof(peer), "n%u/p", i);
+		JUDGE(&gen, {"shop/db", IN, peer, "tcp/81", web && i % 2},
+		      {"shop/db", IN, peer, "tcp/80", true},
+		      {"shop/db", IN, "infra/web", "tcp/80", false});
+	}
+	world_clear(&gen);
+}
+
 struct expression {
 	const char *key, *op, *values;
 	bool web, db, plain; /* what it matches */
@@ -166,6 +202,7 @@ int main(void)
 			a06_a_pod_selector_alone_means_the_policys_own_namespace),
 		cmocka_unit_test(
 			a06_an_empty_namespace_selector_means_all_pods_but_nobody_else),
+		cmocka_unit_test(a06_one_selector_may_mean_many_namespaces),
 		cmocka_unit_test(
 			a11_not_in_and_does_not_exist_match_what_lacks_the_key),
 		cmocka_unit_test(a11_all_requirements_must_hold),
