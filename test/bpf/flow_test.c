@@ -10,8 +10,6 @@
 #define V4 FAMILY_V4
 #define V6 FAMILY_V6
 
-#define EACH_FAMILY(f) (enum family f = 0; f < FAMILY__COUNT; f++)
-
 static struct spec of(unsigned int from, unsigned int to, enum family f,
                       uint8_t proto, uint8_t tcp)
 {
@@ -60,47 +58,39 @@ static void mute(struct bpfrun *run, unsigned int pod)
 
 static void tcp_is_live_when_the_openers_ack_follows_a_syn_ack(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
-			const struct spec ack = with(&syn, ACK);
-			const struct spec synack = spec_answer(&syn, SYN | ACK);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
+		const struct spec ack = with(&syn, ACK);
+		const struct spec synack = spec_answer(&syn, SYN | ACK);
 
-			spec_want(*state, "SYN", FROM_POD(1), &syn, SENT);
-			spec_want(*state, "SYN again", FROM_POD(1), &syn, SENT);
-			assert_int_equal(flags_of(*state, &syn) &
-			                         ~FLOW_REVERSED,
-			                 FLOW_SYN);
-			spec_want(*state, "ACK too soon", FROM_POD(1), &ack,
-			          SENT);
-			assert_false(flags_of(*state, &syn) & FLOW_MAIN);
-			spec_want(*state, "SYN-ACK", FROM_POD(2), &synack,
-			          SENT);
-			assert_int_equal(
-				flags_of(*state, &syn) & ~FLOW_REVERSED,
-				FLOW_SYN | FLOW_SYNACK | FLOW_ANSWERED);
-			spec_want(*state, "ACK", FROM_POD(1), &ack, SENT);
-			assert_true(flags_of(*state, &syn) & FLOW_MAIN);
-			assert_true(flags_of(*state, &syn) & FLOW_CHARGED);
-		}
+		spec_want(*state, "SYN", FROM_POD(1), &syn, SENT);
+		spec_want(*state, "SYN again", FROM_POD(1), &syn, SENT);
+		assert_int_equal(flags_of(*state, &syn) & ~FLOW_REVERSED,
+		                 FLOW_SYN);
+		spec_want(*state, "ACK too soon", FROM_POD(1), &ack, SENT);
+		assert_false(flags_of(*state, &syn) & FLOW_MAIN);
+		spec_want(*state, "SYN-ACK", FROM_POD(2), &synack, SENT);
+		assert_int_equal(flags_of(*state, &syn) & ~FLOW_REVERSED,
+		                 FLOW_SYN | FLOW_SYNACK | FLOW_ANSWERED);
+		spec_want(*state, "ACK", FROM_POD(1), &ack, SENT);
+		assert_true(flags_of(*state, &syn) & FLOW_MAIN);
+		assert_true(flags_of(*state, &syn) & FLOW_CHARGED);
+	}
 }
 
 static void a_reset_is_no_answer(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
-			const struct spec ack = with(&syn, ACK);
-			const struct spec rst = spec_answer(&syn, RST | ACK);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
+		const struct spec ack = with(&syn, ACK);
+		const struct spec rst = spec_answer(&syn, RST | ACK);
 
-			spec_want(*state, "SYN", FROM_POD(1), &syn, SENT);
-			spec_want(*state, "RST", FROM_POD(2), &rst, SENT);
-			spec_want(*state, "ACK", FROM_POD(1), &ack, SENT);
-			assert_false(flags_of(*state, &syn) &
-			             (FLOW_MAIN | FLOW_ANSWERED));
-		}
+		spec_want(*state, "SYN", FROM_POD(1), &syn, SENT);
+		spec_want(*state, "RST", FROM_POD(2), &rst, SENT);
+		spec_want(*state, "ACK", FROM_POD(1), &ack, SENT);
+		assert_false(flags_of(*state, &syn) &
+		             (FLOW_MAIN | FLOW_ANSWERED));
+	}
 }
 
 static void a_reset_behind_a_syn_ack_keeps_it_out_too(void **state)
@@ -116,48 +106,54 @@ static void a_reset_behind_a_syn_ack_keeps_it_out_too(void **state)
 	assert_false(flags_of(*state, &syn) & FLOW_MAIN);
 }
 
-static void a_connection_that_we_did_not_see_begin_needs_an_answer(void **state)
+static void only_a_syn_opens_a_connection(void **state)
 {
-	const struct spec ack = of(1, 2, V6, IPPROTO_TCP, ACK);
-	const struct spec back = spec_answer(&ack, ACK);
+	static const uint8_t tcp[] = {ACK, SYN | ACK, FIN | ACK, RST, 0};
 
-	for (int i = 0; i < 20; i++)
-		spec_want(*state, "ACK", FROM_POD(1), &ack, SENT);
-	assert_false(flags_of(*state, &ack) & FLOW_MAIN);
-	spec_want(*state, "answer", FROM_POD(2), &back, SENT);
-	spec_want(*state, "ACK", FROM_POD(1), &ack, SENT);
-	assert_true(flags_of(*state, &ack) & FLOW_MAIN);
+	for (enum family f = 0; f < FAMILY__COUNT; f++)
+		for (size_t i = 0; i < ARRAY_SIZE(tcp); i++) {
+			struct spec s = of(1, 2, f, IPPROTO_TCP, tcp[i]);
+
+			spec_want(*state, "to a pod", FROM_POD(1), &s,
+			          DROPPED(NO_FLOW));
+			s.daddr = f ? A(RIG_WORLD6) : A(RIG_WORLD4);
+			spec_want(*state, "out", FROM_POD(1), &s,
+			          DROPPED(NO_FLOW));
+			s.saddr = s.daddr;
+			s.daddr = pod_addr(2, f);
+			spec_want(*state, "off the wire", FROM_NETW, &s,
+			          DROPPED(NO_FLOW));
+			s.saddr = f ? A(RIG_NODE6) : A(RIG_NODE4);
+			spec_want(*state, "from the node", TO_POD(2), &s,
+			          DROPPED(NO_FLOW));
+		}
 }
 
 static void others_are_live_when_they_are_answered(void **state)
 {
 	static const uint8_t proto[] = {IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_GRE};
 
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec ask = spec_echo(
-				pod_addr(1, f), pod_addr(2, f), 5, false);
-			const struct spec reply = spec_echo(
-				pod_addr(2, f), pod_addr(1, f), 5, true);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec ask =
+			spec_echo(pod_addr(1, f), pod_addr(2, f), 5, false);
+		const struct spec reply =
+			spec_echo(pod_addr(2, f), pod_addr(1, f), 5, true);
 
-			for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-				const struct spec s = of(1, 2, f, proto[i], 0);
-				const struct spec back = spec_answer(&s, 0);
+		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
+			const struct spec s = of(1, 2, f, proto[i], 0);
+			const struct spec back = spec_answer(&s, 0);
 
-				for (int n = 0; n < 30; n++)
-					spec_want(*state, "ask", FROM_POD(1),
-					          &s, SENT);
-				assert_false(flags_of(*state, &s) & FLOW_MAIN);
-				spec_want(*state, "answer", FROM_POD(2), &back,
-				          SENT);
-				assert_true(flags_of(*state, &s) & FLOW_MAIN);
-			}
-			spec_want(*state, "ping", FROM_POD(1), &ask, SENT);
-			assert_false(flags_of(*state, &ask) & FLOW_MAIN);
-			spec_want(*state, "pong", FROM_POD(2), &reply, SENT);
-			assert_true(flags_of(*state, &ask) & FLOW_MAIN);
+			for (int n = 0; n < 30; n++)
+				spec_want(*state, "ask", FROM_POD(1), &s, SENT);
+			assert_false(flags_of(*state, &s) & FLOW_MAIN);
+			spec_want(*state, "answer", FROM_POD(2), &back, SENT);
+			assert_true(flags_of(*state, &s) & FLOW_MAIN);
 		}
+		spec_want(*state, "ping", FROM_POD(1), &ask, SENT);
+		assert_false(flags_of(*state, &ask) & FLOW_MAIN);
+		spec_want(*state, "pong", FROM_POD(2), &reply, SENT);
+		assert_true(flags_of(*state, &ask) & FLOW_MAIN);
+	}
 }
 
 /* Seconds are taken off the entry instead of being waited for. */
@@ -182,28 +178,23 @@ static void one_way_traffic_moves_after_packets_and_seconds(void **state)
 
 static void packets_and_bytes_are_counted_by_direction(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const size_t ip = f ? 40 : 20;
-			struct spec s = of(1, 2, f, IPPROTO_UDP, 0);
-			struct spec back = spec_answer(&s, 0);
-			struct flow flow;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const size_t ip = f ? 40 : 20;
+		struct spec s = of(1, 2, f, IPPROTO_UDP, 0);
+		struct spec back = spec_answer(&s, 0);
+		struct flow flow;
 
-			back.n_payload = 100;
-			for (int i = 0; i < 5; i++)
-				spec_want(*state, "ask", FROM_POD(1), &s, SENT);
-			for (int i = 0; i < 3; i++)
-				spec_want(*state, "answer", FROM_POD(2), &back,
-				          SENT);
-			assert_true(bpfrun_flow(*state, &s, &flow));
-			assert_int_equal(flow.count[0].packets, 5);
-			assert_int_equal(flow.count[0].bytes,
-			                 5 * (ip + 8 + 10));
-			assert_int_equal(flow.count[1].packets, 3);
-			assert_int_equal(flow.count[1].bytes,
-			                 3 * (ip + 8 + 100));
-		}
+		back.n_payload = 100;
+		for (int i = 0; i < 5; i++)
+			spec_want(*state, "ask", FROM_POD(1), &s, SENT);
+		for (int i = 0; i < 3; i++)
+			spec_want(*state, "answer", FROM_POD(2), &back, SENT);
+		assert_true(bpfrun_flow(*state, &s, &flow));
+		assert_int_equal(flow.count[0].packets, 5);
+		assert_int_equal(flow.count[0].bytes, 5 * (ip + 8 + 10));
+		assert_int_equal(flow.count[1].packets, 3);
+		assert_int_equal(flow.count[1].bytes, 3 * (ip + 8 + 100));
+	}
 }
 
 static void a_full_share_keeps_flows_half_open_and_alive(void **state)
@@ -257,19 +248,17 @@ static void a_syn_on_a_live_flow_passes_and_changes_nothing(void **state)
 
 static void a_syn_from_the_other_end_is_judged_by_itself(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
-			const struct spec back = spec_answer(&syn, SYN);
-			const struct spec data = spec_answer(&syn, ACK);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
+		const struct spec back = spec_answer(&syn, SYN);
+		const struct spec data = spec_answer(&syn, ACK);
 
-			mute(*state, 2);
-			tcp_establish(*state, &syn, FROM_POD(1), FROM_POD(2));
-			spec_want(*state, "SYN", FROM_POD(2), &back,
-			          DROPPED(POLICY_EGRESS));
-			spec_want(*state, "data", FROM_POD(2), &data, SENT);
-		}
+		mute(*state, 2);
+		tcp_establish(*state, &syn, FROM_POD(1), FROM_POD(2));
+		spec_want(*state, "SYN", FROM_POD(2), &back,
+		          DROPPED(POLICY_EGRESS));
+		spec_want(*state, "data", FROM_POD(2), &data, SENT);
+	}
 }
 
 static void a_syn_on_a_closing_flow_opens_anew(void **state)
@@ -319,68 +308,60 @@ static void a_closing_flow_asks_policy_anew(void **state)
 /* GHSA-c66w-hq56-4q97: a request that wears the ids of a reply. */
 static void equal_icmp_ids_both_ways_are_two_flows(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct addr a = pod_addr(1, f),
-					  b = pod_addr(2, f);
-			const struct spec ab = spec_echo(a, b, 7, false);
-			const struct spec ba = spec_echo(b, a, 7, false);
-			const struct spec ab_reply = spec_echo(b, a, 7, true);
-			const struct spec ba_reply = spec_echo(a, b, 7, true);
-			struct flow flow;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct addr a = pod_addr(1, f), b = pod_addr(2, f);
+		const struct spec ab = spec_echo(a, b, 7, false);
+		const struct spec ba = spec_echo(b, a, 7, false);
+		const struct spec ab_reply = spec_echo(b, a, 7, true);
+		const struct spec ba_reply = spec_echo(a, b, 7, true);
+		struct flow flow;
 
-			bpfcheck_setup(state);
-			spec_want(*state, "a asks b", FROM_POD(1), &ab, SENT);
-			spec_want(*state, "b asks a", FROM_POD(2), &ba, SENT);
-			spec_want(*state, "b answers", FROM_POD(2), &ab_reply,
-			          SENT);
-			spec_want(*state, "a answers", FROM_POD(1), &ba_reply,
-			          SENT);
-			assert_true(bpfrun_flow(*state, &ab, &flow));
-			assert_int_equal(flow.count[0].packets, 1);
-			assert_int_equal(flow.count[1].packets, 1);
+		bpfcheck_setup(state);
+		spec_want(*state, "a asks b", FROM_POD(1), &ab, SENT);
+		spec_want(*state, "b asks a", FROM_POD(2), &ba, SENT);
+		spec_want(*state, "b answers", FROM_POD(2), &ab_reply, SENT);
+		spec_want(*state, "a answers", FROM_POD(1), &ba_reply, SENT);
+		assert_true(bpfrun_flow(*state, &ab, &flow));
+		assert_int_equal(flow.count[0].packets, 1);
+		assert_int_equal(flow.count[1].packets, 1);
 
-			bpfrun_flush(*state);
-			mute(*state, 2);
-			spec_want(*state, "a asks b", FROM_POD(1), &ab, SENT);
-			spec_want(*state, "b asks with that id", FROM_POD(2),
-			          &ba, DROPPED(POLICY_EGRESS));
-			spec_want(*state, "b answers", FROM_POD(2), &ab_reply,
-			          SENT);
-			spec_want(*state, "b asks still", FROM_POD(2), &ba,
-			          DROPPED(POLICY_EGRESS));
-		}
+		bpfrun_flush(*state);
+		mute(*state, 2);
+		spec_want(*state, "a asks b", FROM_POD(1), &ab, SENT);
+		spec_want(*state, "b asks with that id", FROM_POD(2), &ba,
+		          DROPPED(POLICY_EGRESS));
+		spec_want(*state, "b answers", FROM_POD(2), &ab_reply, SENT);
+		spec_want(*state, "b asks still", FROM_POD(2), &ba,
+		          DROPPED(POLICY_EGRESS));
+	}
 }
 
 static void an_answer_that_nobody_asked_for_is_judged(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
-			const struct spec udp = of(1, 2, f, IPPROTO_UDP, 0);
-			struct spec s = spec_answer(&syn, SYN | ACK);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
+		const struct spec udp = of(1, 2, f, IPPROTO_UDP, 0);
+		struct spec s = spec_answer(&syn, SYN | ACK);
 
-			mute(*state, 2);
-			spec_want(*state, "SYN-ACK", FROM_POD(2), &s,
-			          DROPPED(POLICY_EGRESS));
-			s = spec_answer(&syn, ACK);
-			spec_want(*state, "ACK", FROM_POD(2), &s,
-			          DROPPED(POLICY_EGRESS));
-			s = spec_echo(pod_addr(2, f), pod_addr(1, f), 9, true);
-			spec_want(*state, "echo reply", FROM_POD(2), &s,
-			          DROPPED(POLICY_EGRESS));
-			spec_want(*state, "question", FROM_POD(1), &udp, SENT);
-			s = spec_answer(&udp, 0);
-			s.sport++;
-			spec_want(*state, "from another port", FROM_POD(2), &s,
-			          DROPPED(POLICY_EGRESS));
-			s = spec_answer(&udp, 0);
-			s.dport++;
-			spec_want(*state, "to another port", FROM_POD(2), &s,
-			          DROPPED(POLICY_EGRESS));
-		}
+		mute(*state, 2);
+		spec_want(*state, "SYN-ACK", FROM_POD(2), &s,
+		          DROPPED(POLICY_EGRESS));
+		s = spec_answer(&syn, ACK);
+		spec_want(*state, "ACK", FROM_POD(2), &s,
+		          DROPPED(POLICY_EGRESS));
+		s = spec_echo(pod_addr(2, f), pod_addr(1, f), 9, true);
+		spec_want(*state, "echo reply", FROM_POD(2), &s,
+		          DROPPED(POLICY_EGRESS));
+		spec_want(*state, "question", FROM_POD(1), &udp, SENT);
+		s = spec_answer(&udp, 0);
+		s.sport++;
+		spec_want(*state, "from another port", FROM_POD(2), &s,
+		          DROPPED(POLICY_EGRESS));
+		s = spec_answer(&udp, 0);
+		s.dport++;
+		spec_want(*state, "to another port", FROM_POD(2), &s,
+		          DROPPED(POLICY_EGRESS));
+	}
 }
 
 /* ---- epochs -------------------------------------------------------------- */
@@ -389,42 +370,37 @@ static void a_stale_flow_is_judged_anew_and_goes_on(void **state)
 {
 	struct bpfrun *run = *state;
 
-	for
-		EACH_FAMILY(f)
-		{
-			const uint16_t raised[] = {1, 2, 0};
-			const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
-			const struct spec ack = with(&syn, ACK);
-			const struct spec back = spec_answer(&syn, ACK);
-			uint64_t stale, opened;
-			struct flow flow;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint16_t raised[] = {1, 2, 0};
+		const struct spec syn = of(1, 2, f, IPPROTO_TCP, SYN);
+		const struct spec ack = with(&syn, ACK);
+		const struct spec back = spec_answer(&syn, ACK);
+		uint64_t stale, opened;
+		struct flow flow;
 
-			tcp_establish(run, &syn, FROM_POD(1), FROM_POD(2));
-			stale = bpfrun_counter(run, COUNTER_FLOW_STALE);
-			opened = bpfrun_counter(run, COUNTER_FLOW_OPENED);
-			for (size_t i = 0; i < ARRAY_SIZE(raised); i++) {
-				dp_epoch_raise(run->dp, raised[i]);
-				spec_want(run, "once",
-				          i & 1 ? FROM_POD(2) : FROM_POD(1),
-				          i & 1 ? &back : &ack, SENT);
-				spec_want(run, "twice", FROM_POD(1), &ack,
-				          SENT);
-				assert_int_equal(
-					bpfrun_counter(run, COUNTER_FLOW_STALE),
-					stale + i + 1);
-			}
-			dp_epoch_raise(run->dp, 3); /* none of its ends */
-			spec_want(run, "undisturbed", FROM_POD(1), &ack, SENT);
+		tcp_establish(run, &syn, FROM_POD(1), FROM_POD(2));
+		stale = bpfrun_counter(run, COUNTER_FLOW_STALE);
+		opened = bpfrun_counter(run, COUNTER_FLOW_OPENED);
+		for (size_t i = 0; i < ARRAY_SIZE(raised); i++) {
+			dp_epoch_raise(run->dp, raised[i]);
+			spec_want(run, "once",
+			          i & 1 ? FROM_POD(2) : FROM_POD(1),
+			          i & 1 ? &back : &ack, SENT);
+			spec_want(run, "twice", FROM_POD(1), &ack, SENT);
 			assert_int_equal(
 				bpfrun_counter(run, COUNTER_FLOW_STALE),
-				stale + 3);
-			assert_int_equal(
-				bpfrun_counter(run, COUNTER_FLOW_OPENED),
-				opened);
-			assert_true(bpfrun_flow(run, &syn, &flow));
-			assert_true(flow.flags & FLOW_MAIN);
-			assert_int_equal(flow.count[0].packets, 8);
+				stale + i + 1);
 		}
+		dp_epoch_raise(run->dp, 3); /* none of its ends */
+		spec_want(run, "undisturbed", FROM_POD(1), &ack, SENT);
+		assert_int_equal(bpfrun_counter(run, COUNTER_FLOW_STALE),
+		                 stale + 3);
+		assert_int_equal(bpfrun_counter(run, COUNTER_FLOW_OPENED),
+		                 opened);
+		assert_true(bpfrun_flow(run, &syn, &flow));
+		assert_true(flow.flags & FLOW_MAIN);
+		assert_int_equal(flow.count[0].packets, 8);
+	}
 }
 
 static void a_tighter_policy_cuts_whichever_end_speaks_first(void **state)
@@ -455,9 +431,42 @@ static void a_tighter_policy_cuts_whichever_end_speaks_first(void **state)
 			          DROPPED(POLICY_EGRESS));
 		assert_int_equal(bpfrun_counter(run, COUNTER_FLOW_CUT),
 		                 cut + 1);
-		assert_false(bpfrun_flow(run, &syn, &flow));
+		assert_true(bpfrun_flow(run, &syn, &flow));
+		assert_true(flow.flags & FLOW_CUT);
 		spec_want(run, "again", FROM_POD(1), &ack,
 		          DROPPED(POLICY_EGRESS));
+		spec_want(run, "the other again", FROM_POD(2), &back,
+		          DROPPED(POLICY_EGRESS));
+		spec_want(run, "anew", FROM_POD(1), &syn,
+		          DROPPED(POLICY_EGRESS));
+	}
+}
+
+/* Of UDP, an answer looks like a question: it must not open the flow anew. */
+static void what_was_cut_is_not_opened_by_its_other_end(void **state)
+{
+	struct bpfrun *run = *state;
+
+	for (int i = 0; i < 4; i++) {
+		const enum family f = i & 1;
+		const struct spec ask = of(1, 2, f, IPPROTO_UDP, 0);
+		const struct spec back = spec_answer(&ask, 0);
+
+		bpfcheck_setup(state);
+		spec_want(run, "question", FROM_POD(1), &ask, SENT);
+		if (i & 2)
+			spec_want(run, "answer", FROM_POD(2), &back, SENT);
+		mute(run, 1);
+		dp_epoch_raise(run->dp, 1);
+		for (int n = 0; n < 3; n++) {
+			spec_want(run, "answer", FROM_POD(2), &back,
+			          DROPPED(POLICY_EGRESS));
+			spec_want(run, "question", FROM_POD(1), &ask,
+			          DROPPED(POLICY_EGRESS));
+		}
+		bpfrun_pod(run, 1, SLOT_OPEN);
+		dp_epoch_raise(run->dp, 1);
+		spec_want(run, "allowed again", FROM_POD(2), &back, SENT);
 	}
 }
 
@@ -501,28 +510,25 @@ static void an_entry_with_anothers_tag_answers_nobody(void **state)
 {
 	struct bpfrun *run = *state;
 
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec mine = of(1, 2, f, IPPROTO_UDP, 0);
-			const struct spec theirs = of(1, 3, f, IPPROTO_UDP, 0);
-			const struct flow_key key = bpfrun_key(&mine);
-			const uint64_t before =
-				bpfrun_counter(run, COUNTER_TAG_MISMATCH);
-			struct flow flow;
-			struct outcome o;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec mine = of(1, 2, f, IPPROTO_UDP, 0);
+		const struct spec theirs = of(1, 3, f, IPPROTO_UDP, 0);
+		const struct flow_key key = bpfrun_key(&mine);
+		const uint64_t before =
+			bpfrun_counter(run, COUNTER_TAG_MISMATCH);
+		struct flow flow;
+		struct outcome o;
 
-			spec_want(run, "to 3", FROM_POD(1), &theirs, SENT);
-			spec_want(run, "to 2", FROM_POD(1), &mine, SENT);
-			assert_true(bpfrun_flow(run, &theirs, &flow));
-			/* As if the element had been recycled under our eyes.
-			 */
-			bpfrun_flow_write(run, &key, &flow);
-			o = spec_want(run, "to 2", FROM_POD(1), &mine, SENT);
-			assert_memory_equal(o.out.byte, pod_mac(2), 6);
-			assert_true(bpfrun_counter(run, COUNTER_TAG_MISMATCH) >
-			            before);
-		}
+		spec_want(run, "to 3", FROM_POD(1), &theirs, SENT);
+		spec_want(run, "to 2", FROM_POD(1), &mine, SENT);
+		assert_true(bpfrun_flow(run, &theirs, &flow));
+		/* As if the element had been recycled under our eyes.
+		 */
+		bpfrun_flow_write(run, &key, &flow);
+		o = spec_want(run, "to 2", FROM_POD(1), &mine, SENT);
+		assert_memory_equal(o.out.byte, pod_mac(2), 6);
+		assert_true(bpfrun_counter(run, COUNTER_TAG_MISMATCH) > before);
+	}
 }
 
 /* The harness itself: the same entry with the right tag does mislead. */
@@ -675,7 +681,7 @@ int main(void)
 		T(tcp_is_live_when_the_openers_ack_follows_a_syn_ack),
 		T(a_reset_is_no_answer),
 		T(a_reset_behind_a_syn_ack_keeps_it_out_too),
-		T(a_connection_that_we_did_not_see_begin_needs_an_answer),
+		T(only_a_syn_opens_a_connection),
 		T(others_are_live_when_they_are_answered),
 		T(one_way_traffic_moves_after_packets_and_seconds),
 		T(packets_and_bytes_are_counted_by_direction),
@@ -688,6 +694,7 @@ int main(void)
 		T(an_answer_that_nobody_asked_for_is_judged),
 		T(a_stale_flow_is_judged_anew_and_goes_on),
 		T(a_tighter_policy_cuts_whichever_end_speaks_first),
+		T(what_was_cut_is_not_opened_by_its_other_end),
 		T(an_answer_needs_no_egress_of_its_own),
 		T(a_flow_of_an_address_that_moved_is_another_flow),
 		T(an_entry_with_anothers_tag_answers_nobody),

@@ -61,117 +61,99 @@ static struct spec later_of(const struct spec *first, uint16_t off)
 	return s;
 }
 
-#define EACH_FAMILY(f) (enum family f = 0; f < FAMILY__COUNT; f++)
-
 static void later_fragments_follow_their_first(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec first = first_of(f, IPPROTO_UDP, 53);
-			struct spec later = later_of(&first, 72);
-			struct outcome o;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec first = first_of(f, IPPROTO_UDP, 53);
+		struct spec later = later_of(&first, 72);
+		struct outcome o;
 
-			spec_want(*state, "ahead of its first",
-			          FROM_POD(STRICT_POD), &later,
-			          DROPPED(FRAGMENT));
-			spec_want(*state, "first", FROM_POD(STRICT_POD), &first,
-			          SENT);
-			o = spec_want(*state, "later", FROM_POD(STRICT_POD),
-			              &later, SENT);
-			assert_memory_equal(o.out.byte, pod_mac(3), 6);
-			later.more = true;
-			spec_want(*state, "a middle one", FROM_POD(STRICT_POD),
-			          &later, SENT);
-			spec_want(*state, "first again", FROM_POD(STRICT_POD),
-			          &first, SENT);
-		}
+		spec_want(*state, "ahead of its first", FROM_POD(STRICT_POD),
+		          &later, DROPPED(FRAGMENT));
+		spec_want(*state, "first", FROM_POD(STRICT_POD), &first, SENT);
+		o = spec_want(*state, "later", FROM_POD(STRICT_POD), &later,
+		              SENT);
+		assert_memory_equal(o.out.byte, pod_mac(3), 6);
+		later.more = true;
+		spec_want(*state, "a middle one", FROM_POD(STRICT_POD), &later,
+		          SENT);
+		spec_want(*state, "first again", FROM_POD(STRICT_POD), &first,
+		          SENT);
+	}
 }
 
 static void a_denied_first_lets_nothing_follow(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec first = first_of(f, IPPROTO_UDP, 54);
-			const struct spec later = later_of(&first, 72);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec first = first_of(f, IPPROTO_UDP, 54);
+		const struct spec later = later_of(&first, 72);
 
-			spec_want(*state, "first", FROM_POD(STRICT_POD), &first,
-			          DROPPED(POLICY_EGRESS));
-			spec_want(*state, "later", FROM_POD(STRICT_POD), &later,
-			          DROPPED(FRAGMENT));
-		}
+		spec_want(*state, "first", FROM_POD(STRICT_POD), &first,
+		          DROPPED(POLICY_EGRESS));
+		spec_want(*state, "later", FROM_POD(STRICT_POD), &later,
+		          DROPPED(FRAGMENT));
+	}
 }
 
 static void another_packets_fragment_has_no_first(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec first = first_of(f, IPPROTO_UDP, 53);
-			struct spec s = later_of(&first, 72);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec first = first_of(f, IPPROTO_UDP, 53);
+		struct spec s = later_of(&first, 72);
 
-			spec_want(*state, "first", FROM_POD(STRICT_POD), &first,
-			          SENT);
-			s.frag_id++;
-			spec_want(*state, "another id", FROM_POD(STRICT_POD),
-			          &s, DROPPED(FRAGMENT));
-			s = later_of(&first, 72);
-			s.proto = IPPROTO_TCP;
-			spec_want(*state, "another protocol",
-			          FROM_POD(STRICT_POD), &s, DROPPED(FRAGMENT));
-			s = later_of(&first, 72);
-			s.daddr = pod_addr(4, f);
-			spec_want(*state, "another destination",
-			          FROM_POD(STRICT_POD), &s, DROPPED(FRAGMENT));
-			s = later_of(&first, 72);
-			spec_want(*state, "another pod sends it", FROM_POD(4),
-			          &s, DROPPED(FRAGMENT));
-			spec_want(*state, "it comes off the wire", FROM_NETW,
-			          &s, DROPPED(FRAGMENT));
-			s = spec_answer(&s, ACK);
-			spec_want(*state, "the other way", FROM_POD(3), &s,
-			          DROPPED(FRAGMENT));
-		}
+		spec_want(*state, "first", FROM_POD(STRICT_POD), &first, SENT);
+		s.frag_id++;
+		spec_want(*state, "another id", FROM_POD(STRICT_POD), &s,
+		          DROPPED(FRAGMENT));
+		s = later_of(&first, 72);
+		s.proto = IPPROTO_TCP;
+		spec_want(*state, "another protocol", FROM_POD(STRICT_POD), &s,
+		          DROPPED(FRAGMENT));
+		s = later_of(&first, 72);
+		s.daddr = pod_addr(4, f);
+		spec_want(*state, "another destination", FROM_POD(STRICT_POD),
+		          &s, DROPPED(FRAGMENT));
+		s = later_of(&first, 72);
+		spec_want(*state, "another pod sends it", FROM_POD(4), &s,
+		          DROPPED(FRAGMENT));
+		spec_want(*state, "it comes off the wire", FROM_NETW, &s,
+		          DROPPED(FRAGMENT));
+		s = spec_answer(&s, ACK);
+		spec_want(*state, "the other way", FROM_POD(3), &s,
+		          DROPPED(FRAGMENT));
+	}
 }
 
 /* RFC 1858, 3128, 5722: what a first one must hold. */
 static void tiny_and_overlapping_fragments_are_refused(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			struct spec s = first_of(f, IPPROTO_TCP, 80);
-			struct packet whole, p;
-			const size_t head = ETH_BYTES + (f ? 48 : 20);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec s = first_of(f, IPPROTO_TCP, 80);
+		struct packet whole, p;
+		const size_t head = ETH_BYTES + (f ? 48 : 20);
 
-			s.smac = pod_mac(STRICT_POD);
-			whole = packet_make(&s);
-			for (size_t bytes = 0; bytes < 16; bytes += 8) {
-				p = whole;
-				p.len = head + bytes;
-				if (f) {
-					p.byte[ETH_BYTES + 4] = 0;
-					p.byte[ETH_BYTES + 5] =
-						(uint8_t)(8 + bytes);
-				} else {
-					p.byte[ETH_BYTES + 2] = 0;
-					p.byte[ETH_BYTES + 3] =
-						(uint8_t)(20 + bytes);
-				}
-				packet_want(*state, "tiny first",
-				            FROM_POD(STRICT_POD), &p,
-				            DROPPED(FRAGMENT));
+		s.smac = pod_mac(STRICT_POD);
+		whole = packet_make(&s);
+		for (size_t bytes = 0; bytes < 16; bytes += 8) {
+			p = whole;
+			p.len = head + bytes;
+			if (f) {
+				p.byte[ETH_BYTES + 4] = 0;
+				p.byte[ETH_BYTES + 5] = (uint8_t)(8 + bytes);
+			} else {
+				p.byte[ETH_BYTES + 2] = 0;
+				p.byte[ETH_BYTES + 3] = (uint8_t)(20 + bytes);
 			}
-			spec_want(*state, "first", FROM_POD(STRICT_POD), &s,
-			          SENT);
-			s = later_of(&s, 8);
-			spec_want(*state, "over the TCP header",
-			          FROM_POD(STRICT_POD), &s, DROPPED(FRAGMENT));
-			s = later_of(&s, 24);
-			spec_want(*state, "behind it", FROM_POD(STRICT_POD), &s,
-			          SENT);
+			packet_want(*state, "tiny first", FROM_POD(STRICT_POD),
+			            &p, DROPPED(FRAGMENT));
 		}
+		spec_want(*state, "first", FROM_POD(STRICT_POD), &s, SENT);
+		s = later_of(&s, 8);
+		spec_want(*state, "over the TCP header", FROM_POD(STRICT_POD),
+		          &s, DROPPED(FRAGMENT));
+		s = later_of(&s, 24);
+		spec_want(*state, "behind it", FROM_POD(STRICT_POD), &s, SENT);
+	}
 }
 
 static void a_first_too_short_for_its_ports_is_refused(void **state)
@@ -179,23 +161,23 @@ static void a_first_too_short_for_its_ports_is_refused(void **state)
 	static const uint8_t proto[] = {IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP,
 	                                IPPROTO_ICMPV6};
 
-	for
-		EACH_FAMILY(f)
-	for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-		struct spec s = first_of(f, proto[i], 53);
-		const size_t head = f ? 48 : 20;
-		struct packet p;
+	for (enum family f = 0; f < FAMILY__COUNT; f++)
+		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
+			struct spec s = first_of(f, proto[i], 53);
+			const size_t head = f ? 48 : 20;
+			struct packet p;
 
-		if (proto[i] == (f ? IPPROTO_ICMP : IPPROTO_ICMPV6))
-			continue;
-		s.smac = pod_mac(STRICT_POD);
-		p = packet_make(&s);
-		p.len = ETH_BYTES + head + 4;
-		p.byte[ETH_BYTES + (f ? 4 : 2)] = 0;
-		p.byte[ETH_BYTES + (f ? 5 : 3)] = (uint8_t)(f ? 12 : 24);
-		packet_want(*state, "four bytes", FROM_POD(STRICT_POD), &p,
-		            DROPPED(FRAGMENT));
-	}
+			if (proto[i] == (f ? IPPROTO_ICMP : IPPROTO_ICMPV6))
+				continue;
+			s.smac = pod_mac(STRICT_POD);
+			p = packet_make(&s);
+			p.len = ETH_BYTES + head + 4;
+			p.byte[ETH_BYTES + (f ? 4 : 2)] = 0;
+			p.byte[ETH_BYTES + (f ? 5 : 3)] =
+				(uint8_t)(f ? 12 : 24);
+			packet_want(*state, "four bytes", FROM_POD(STRICT_POD),
+			            &p, DROPPED(FRAGMENT));
+		}
 }
 
 /* A large ping and its answer, to a pod that may send nothing by itself. */
@@ -205,91 +187,82 @@ static void fragments_of_answers_are_answers(void **state)
 	const uint32_t closed = bpfrun_slot(run, 1 << DIR_EGRESS, NULL, 0);
 
 	bpfrun_pod(run, 3, closed);
-	for
-		EACH_FAMILY(f)
-		{
-			const uint8_t proto[] = {
-				f ? IPPROTO_ICMPV6 : IPPROTO_ICMP, IPPROTO_UDP};
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint8_t proto[] = {f ? IPPROTO_ICMPV6 : IPPROTO_ICMP,
+		                         IPPROTO_UDP};
 
-			for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-				const struct spec ask =
-					first_of(f, proto[i], 53);
-				const struct spec ask2 = later_of(&ask, 72);
-				struct spec answer = spec_answer(&ask, 0);
-				struct spec answer2 = later_of(&answer, 72);
+		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
+			const struct spec ask = first_of(f, proto[i], 53);
+			const struct spec ask2 = later_of(&ask, 72);
+			struct spec answer = spec_answer(&ask, 0);
+			struct spec answer2 = later_of(&answer, 72);
 
-				spec_want(run, "question", FROM_POD(STRICT_POD),
-				          &ask, SENT);
-				spec_want(run, "its rest", FROM_POD(STRICT_POD),
-				          &ask2, SENT);
-				spec_want(run, "answer", FROM_POD(3), &answer,
-				          SENT);
-				spec_want(run, "the answer's rest", FROM_POD(3),
-				          &answer2, SENT);
-				answer = spec_answer(&ask, 0);
-				answer.frag_id = 9;
-				answer.type = ask.type;
-				if (proto[i] != IPPROTO_UDP) {
-					answer2 = later_of(&answer, 72);
-					spec_want(run, "a question of its own",
-					          FROM_POD(3), &answer,
-					          DROPPED(POLICY_EGRESS));
-					spec_want(run, "that one's rest",
-					          FROM_POD(3), &answer2,
-					          DROPPED(FRAGMENT));
-				}
+			spec_want(run, "question", FROM_POD(STRICT_POD), &ask,
+			          SENT);
+			spec_want(run, "its rest", FROM_POD(STRICT_POD), &ask2,
+			          SENT);
+			spec_want(run, "answer", FROM_POD(3), &answer, SENT);
+			spec_want(run, "the answer's rest", FROM_POD(3),
+			          &answer2, SENT);
+			answer = spec_answer(&ask, 0);
+			answer.frag_id = 9;
+			answer.type = ask.type;
+			if (proto[i] != IPPROTO_UDP) {
+				answer2 = later_of(&answer, 72);
+				spec_want(run, "a question of its own",
+				          FROM_POD(3), &answer,
+				          DROPPED(POLICY_EGRESS));
+				spec_want(run, "that one's rest", FROM_POD(3),
+				          &answer2, DROPPED(FRAGMENT));
 			}
 		}
+	}
 }
 
 /* Out by the wire and back: every piece is translated alike. */
 static void fragments_are_masqueraded_like_their_first(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			struct spec ask = first_of(f, IPPROTO_UDP, 53);
-			struct spec ask2, answer, answer2;
-			struct outcome o;
-			struct facts facts;
-			uint16_t port;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec ask = first_of(f, IPPROTO_UDP, 53);
+		struct spec ask2, answer, answer2;
+		struct outcome o;
+		struct facts facts;
+		uint16_t port;
 
-			ask.daddr = f ? A(RIG_WORLD6) : A(RIG_WORLD4);
-			ask2 = later_of(&ask, 72);
-			o = spec_want(*state, "first", FROM_POD(STRICT_POD),
-			              &ask, SENT);
-			assert_true(packet_read(&o.out, &facts));
-			port = facts.sport;
-			addr_want("first", facts.saddr,
-			          f ? A(RIG_NODE6) : A(RIG_NODE4));
-			o = spec_want(*state, "later", FROM_POD(STRICT_POD),
-			              &ask2, SENT);
-			assert_true(packet_read(&o.out, &facts));
-			addr_want("later", facts.saddr,
-			          f ? A(RIG_NODE6) : A(RIG_NODE4));
-			assert_memory_equal(
-				o.out.byte + o.out.len - ask2.n_payload,
-				"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
-				52);
+		ask.daddr = f ? A(RIG_WORLD6) : A(RIG_WORLD4);
+		ask2 = later_of(&ask, 72);
+		o = spec_want(*state, "first", FROM_POD(STRICT_POD), &ask,
+		              SENT);
+		assert_true(packet_read(&o.out, &facts));
+		port = facts.sport;
+		addr_want("first", facts.saddr,
+		          f ? A(RIG_NODE6) : A(RIG_NODE4));
+		o = spec_want(*state, "later", FROM_POD(STRICT_POD), &ask2,
+		              SENT);
+		assert_true(packet_read(&o.out, &facts));
+		addr_want("later", facts.saddr,
+		          f ? A(RIG_NODE6) : A(RIG_NODE4));
+		assert_memory_equal(
+			o.out.byte + o.out.len - ask2.n_payload,
+			"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+			52);
 
-			answer = spec_answer(&ask, 0);
-			answer.daddr = f ? A(RIG_NODE6) : A(RIG_NODE4);
-			answer.dport = port;
-			answer2 = later_of(&answer, 72);
-			spec_want(*state, "answer's rest too soon", FROM_NETW,
-			          &answer2, UNTOUCHED);
-			o = spec_want(*state, "answer", FROM_NETW, &answer,
-			              SENT);
-			assert_true(packet_read(&o.out, &facts));
-			addr_want("answer", facts.daddr,
-			          pod_addr(STRICT_POD, f));
-			assert_int_equal(facts.dport, 40000);
-			o = spec_want(*state, "answer's rest", FROM_NETW,
-			              &answer2, SENT);
-			assert_true(packet_read(&o.out, &facts));
-			addr_want("answer's rest", facts.daddr,
-			          pod_addr(STRICT_POD, f));
-		}
+		answer = spec_answer(&ask, 0);
+		answer.daddr = f ? A(RIG_NODE6) : A(RIG_NODE4);
+		answer.dport = port;
+		answer2 = later_of(&answer, 72);
+		spec_want(*state, "answer's rest too soon", FROM_NETW, &answer2,
+		          UNTOUCHED);
+		o = spec_want(*state, "answer", FROM_NETW, &answer, SENT);
+		assert_true(packet_read(&o.out, &facts));
+		addr_want("answer", facts.daddr, pod_addr(STRICT_POD, f));
+		assert_int_equal(facts.dport, 40000);
+		o = spec_want(*state, "answer's rest", FROM_NETW, &answer2,
+		              SENT);
+		assert_true(packet_read(&o.out, &facts));
+		addr_want("answer's rest", facts.daddr,
+		          pod_addr(STRICT_POD, f));
+	}
 }
 
 /* The bounded table evicts the oldest; nothing else changes. */

@@ -7,8 +7,6 @@
 #define V4 FAMILY_V4
 #define V6 FAMILY_V6
 
-#define EACH_FAMILY(f) (enum family f = 0; f < FAMILY__COUNT; f++)
-
 #define ROUTER4 "203.0.113.77"
 #define ROUTER6 "2001:db8:200::77"
 
@@ -40,168 +38,145 @@ static void an_error_goes_back_along_the_flow_that_it_quotes(void **state)
 	const uint32_t mute = bpfrun_slot(run, 1 << DIR_EGRESS, NULL, 0);
 
 	bpfrun_pod(run, 2, mute); /* it may send nothing by itself */
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec s =
-				udp(pod_addr(1, f), pod_addr(2, f));
-			struct outcome o = spec_want(run, "question",
-			                             FROM_POD(1), &s, SENT);
-			const struct spec e = unreachable(s.daddr, &o.out);
-			struct facts got;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
+		struct outcome o =
+			spec_want(run, "question", FROM_POD(1), &s, SENT);
+		const struct spec e = unreachable(s.daddr, &o.out);
+		struct facts got;
 
-			o = spec_want(run, "error", FROM_POD(2), &e, SENT);
-			got = facts_of("error", &o.out);
-			assert_memory_equal(got.dmac, pod_mac(1), 6);
-			addr_want("error", got.daddr, s.saddr);
-		}
+		o = spec_want(run, "error", FROM_POD(2), &e, SENT);
+		got = facts_of("error", &o.out);
+		assert_memory_equal(got.dmac, pod_mac(1), 6);
+		addr_want("error", got.daddr, s.saddr);
+	}
 }
 
 static void an_error_answers_nothing_and_opens_nothing(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec s =
-				udp(pod_addr(1, f), pod_addr(2, f));
-			const struct outcome o = spec_want(
-				*state, "question", FROM_POD(1), &s, SENT);
-			const struct spec e = unreachable(s.daddr, &o.out);
-			const uint64_t opened =
-				bpfrun_counter(*state, COUNTER_FLOW_OPENED);
-			struct flow flow;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
+		const struct outcome o =
+			spec_want(*state, "question", FROM_POD(1), &s, SENT);
+		const struct spec e = unreachable(s.daddr, &o.out);
+		const uint64_t opened =
+			bpfrun_counter(*state, COUNTER_FLOW_OPENED);
+		struct flow flow;
 
-			for (int i = 0; i < 20; i++) {
-				spec_want(*state, "error", FROM_POD(2), &e,
-				          SENT);
-				spec_want(*state, "again", FROM_POD(1), &s,
-				          SENT);
-			}
-			assert_true(bpfrun_flow(*state, &s, &flow));
-			assert_false(flow.flags & (FLOW_ANSWERED | FLOW_MAIN));
-			assert_int_equal(
-				bpfrun_counter(*state, COUNTER_FLOW_OPENED),
-				opened);
+		for (int i = 0; i < 20; i++) {
+			spec_want(*state, "error", FROM_POD(2), &e, SENT);
+			spec_want(*state, "again", FROM_POD(1), &s, SENT);
 		}
+		assert_true(bpfrun_flow(*state, &s, &flow));
+		assert_false(flow.flags & (FLOW_ANSWERED | FLOW_MAIN));
+		assert_int_equal(bpfrun_counter(*state, COUNTER_FLOW_OPENED),
+		                 opened);
+	}
 }
 
 static void errors_that_belong_to_no_flow_are_dropped(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct addr a = pod_addr(1, f),
-					  b = pod_addr(2, f);
-			const struct addr world =
-				f ? A(RIG_WORLD6) : A(RIG_WORLD4);
-			const struct spec s = udp(a, b);
-			const struct outcome o = spec_want(
-				*state, "question", FROM_POD(1), &s, SENT);
-			struct spec other = s, e;
-			struct packet quoted;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct addr a = pod_addr(1, f), b = pod_addr(2, f);
+		const struct addr world = f ? A(RIG_WORLD6) : A(RIG_WORLD4);
+		const struct spec s = udp(a, b);
+		const struct outcome o =
+			spec_want(*state, "question", FROM_POD(1), &s, SENT);
+		struct spec other = s, e;
+		struct packet quoted;
 
-			e = unreachable(a, &o.out);
-			spec_want(*state, "about what it sent itself",
-			          FROM_POD(1), &e, DROPPED(SPOOF_ADDRESS));
-			e = unreachable(b, &o.out);
-			spec_want(*state, "a third pod as the receiver",
-			          FROM_POD(3), &e, DROPPED(ICMP_NO_FLOW));
-			spec_want(*state, "the wire as the receiver", FROM_NETW,
-			          &e, DROPPED(ICMP_NO_FLOW));
-			spec_want(*state, "the opener as the receiver",
-			          FROM_POD(1), &e, DROPPED(ICMP_NO_FLOW));
-			spec_want(*state, "the stack as the receiver",
-			          TO_POD(1), &e, DROPPED(ICMP_NO_FLOW));
-			e = unreachable(pod_addr(3, f), &o.out);
-			spec_want(*state, "a third pod as a router",
-			          FROM_POD(3), &e, DROPPED(SPOOF_ADDRESS));
-			e = unreachable(world, &o.out);
-			spec_want(*state, "the wire as a router", FROM_NETW, &e,
-			          DROPPED(ICMP_NO_FLOW));
-			e = unreachable(b, &o.out);
-			e.daddr = pod_addr(3, f);
-			spec_want(*state, "to another than the quoted sender",
-			          FROM_POD(2), &e, DROPPED(ICMP_NO_FLOW));
-			other.sport++;
-			quoted = packet_make(&other);
-			e = unreachable(b, &quoted);
-			spec_want(*state, "of another port", FROM_POD(2), &e,
-			          DROPPED(ICMP_NO_FLOW));
-			other = s;
-			other.proto = IPPROTO_TCP;
-			quoted = packet_make(&other);
-			e = unreachable(b, &quoted);
-			spec_want(*state, "of another protocol", FROM_POD(2),
-			          &e, DROPPED(ICMP_NO_FLOW));
-		}
+		e = unreachable(a, &o.out);
+		spec_want(*state, "about what it sent itself", FROM_POD(1), &e,
+		          DROPPED(SPOOF_ADDRESS));
+		e = unreachable(b, &o.out);
+		spec_want(*state, "a third pod as the receiver", FROM_POD(3),
+		          &e, DROPPED(ICMP_NO_FLOW));
+		spec_want(*state, "the wire as the receiver", FROM_NETW, &e,
+		          DROPPED(ICMP_NO_FLOW));
+		spec_want(*state, "the opener as the receiver", FROM_POD(1), &e,
+		          DROPPED(ICMP_NO_FLOW));
+		spec_want(*state, "the stack as the receiver", TO_POD(1), &e,
+		          DROPPED(ICMP_NO_FLOW));
+		e = unreachable(pod_addr(3, f), &o.out);
+		spec_want(*state, "a third pod as a router", FROM_POD(3), &e,
+		          DROPPED(SPOOF_ADDRESS));
+		e = unreachable(world, &o.out);
+		spec_want(*state, "the wire as a router", FROM_NETW, &e,
+		          DROPPED(ICMP_NO_FLOW));
+		e = unreachable(b, &o.out);
+		e.daddr = pod_addr(3, f);
+		spec_want(*state, "to another than the quoted sender",
+		          FROM_POD(2), &e, DROPPED(ICMP_NO_FLOW));
+		other.sport++;
+		quoted = packet_make(&other);
+		e = unreachable(b, &quoted);
+		spec_want(*state, "of another port", FROM_POD(2), &e,
+		          DROPPED(ICMP_NO_FLOW));
+		other = s;
+		other.proto = IPPROTO_TCP;
+		quoted = packet_make(&other);
+		e = unreachable(b, &quoted);
+		spec_want(*state, "of another protocol", FROM_POD(2), &e,
+		          DROPPED(ICMP_NO_FLOW));
+	}
 }
 
 static void a_quote_must_hold_the_ports_and_be_no_later_fragment(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec s =
-				udp(pod_addr(1, f), pod_addr(2, f));
-			const struct outcome o = spec_want(
-				*state, "question", FROM_POD(1), &s, SENT);
-			const size_t head = f ? 40 : 20;
-			struct spec e, frag = s;
-			struct packet quoted;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
+		const struct outcome o =
+			spec_want(*state, "question", FROM_POD(1), &s, SENT);
+		const size_t head = f ? 40 : 20;
+		struct spec e, frag = s;
+		struct packet quoted;
 
-			for (size_t n = 0; n < head + 4; n++) {
-				e = spec_error(s.daddr, &o.out, n, f ? 1 : 3, 3,
-				               0);
-				e.daddr = s.saddr;
-				spec_want(*state, "cut quote", FROM_POD(2), &e,
-				          DROPPED(MALFORMED));
-			}
-			e = spec_error(s.daddr, &o.out, head + 4, f ? 1 : 3, 3,
-			               0);
-			spec_want(*state, "the ports and no more", FROM_POD(2),
-			          &e, SENT);
-			frag.frag = true;
-			frag.frag_off = 80;
-			quoted = packet_make(&frag);
-			e = unreachable(s.daddr, &quoted);
-			spec_want(*state, "a later fragment", FROM_POD(2), &e,
-			          DROPPED(ICMP_NO_FLOW));
-			quoted = o.out;
-			quoted.byte[ETH_BYTES] = (uint8_t)(f ? 0x45 : 0x60);
-			e = unreachable(s.daddr, &quoted);
+		for (size_t n = 0; n < head + 4; n++) {
+			e = spec_error(s.daddr, &o.out, n, f ? 1 : 3, 3, 0);
 			e.daddr = s.saddr;
-			spec_want(*state, "of the other family", FROM_POD(2),
-			          &e, DROPPED(MALFORMED));
+			spec_want(*state, "cut quote", FROM_POD(2), &e,
+			          DROPPED(MALFORMED));
 		}
+		e = spec_error(s.daddr, &o.out, head + 4, f ? 1 : 3, 3, 0);
+		spec_want(*state, "the ports and no more", FROM_POD(2), &e,
+		          SENT);
+		frag.frag = true;
+		frag.frag_off = 80;
+		quoted = packet_make(&frag);
+		e = unreachable(s.daddr, &quoted);
+		spec_want(*state, "a later fragment", FROM_POD(2), &e,
+		          DROPPED(ICMP_NO_FLOW));
+		quoted = o.out;
+		quoted.byte[ETH_BYTES] = (uint8_t)(f ? 0x45 : 0x60);
+		e = unreachable(s.daddr, &quoted);
+		e.daddr = s.saddr;
+		spec_want(*state, "of the other family", FROM_POD(2), &e,
+		          DROPPED(MALFORMED));
+	}
 }
 
 static void an_error_about_a_ping_finds_its_flow(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec ask = spec_echo(
-				pod_addr(1, f), pod_addr(2, f), 7, false);
-			const struct spec reply = spec_echo(
-				pod_addr(2, f), pod_addr(1, f), 7, true);
-			struct outcome o = spec_want(*state, "ask", FROM_POD(1),
-			                             &ask, SENT);
-			struct spec e = unreachable(ask.daddr, &o.out);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec ask =
+			spec_echo(pod_addr(1, f), pod_addr(2, f), 7, false);
+		const struct spec reply =
+			spec_echo(pod_addr(2, f), pod_addr(1, f), 7, true);
+		struct outcome o =
+			spec_want(*state, "ask", FROM_POD(1), &ask, SENT);
+		struct spec e = unreachable(ask.daddr, &o.out);
 
-			spec_want(*state, "about the request", FROM_POD(2), &e,
-			          SENT);
-			o = spec_want(*state, "reply", FROM_POD(2), &reply,
-			              SENT);
-			e = unreachable(reply.daddr, &o.out);
-			spec_want(*state, "about the reply", FROM_POD(1), &e,
-			          SENT);
-			/* An error about an error has no flow (RFC 1122 3.2.2).
-			 */
-			o.out = packet_make(&e);
-			e = unreachable(pod_addr(2, f), &o.out);
-			spec_want(*state, "about an error", FROM_POD(2), &e,
-			          DROPPED(ICMP_NO_FLOW));
-		}
+		spec_want(*state, "about the request", FROM_POD(2), &e, SENT);
+		o = spec_want(*state, "reply", FROM_POD(2), &reply, SENT);
+		e = unreachable(reply.daddr, &o.out);
+		spec_want(*state, "about the reply", FROM_POD(1), &e, SENT);
+		/* An error about an error has no flow (RFC 1122 3.2.2).
+		 */
+		o.out = packet_make(&e);
+		e = unreachable(pod_addr(2, f), &o.out);
+		spec_want(*state, "about an error", FROM_POD(2), &e,
+		          DROPPED(ICMP_NO_FLOW));
+	}
 }
 
 static void an_error_of_a_flow_that_policy_cut_is_dropped(void **state)
@@ -219,8 +194,8 @@ static void an_error_of_a_flow_that_policy_cut_is_dropped(void **state)
 	dp_epoch_raise(run->dp, 1);
 	spec_want(run, "stale, and denied now", FROM_POD(2), &e,
 	          DROPPED(POLICY_EGRESS));
-	spec_want(run, "the flow is gone", FROM_POD(2), &e,
-	          DROPPED(ICMP_NO_FLOW));
+	spec_want(run, "and denied still", FROM_POD(2), &e,
+	          DROPPED(POLICY_EGRESS));
 }
 
 /* ---- errors of translated flows ------------------------------------------ */
@@ -238,96 +213,83 @@ static struct packet quoted_in(const struct packet *p, const struct facts *f)
 
 static void a_routers_error_comes_back_translated_inside_and_out(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP,
-			                         f ? IPPROTO_ICMPV6
-			                           : IPPROTO_ICMP};
-			const struct addr router = f ? A(ROUTER6) : A(ROUTER4);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP,
+		                         f ? IPPROTO_ICMPV6 : IPPROTO_ICMP};
+		const struct addr router = f ? A(ROUTER6) : A(ROUTER4);
 
-			for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-				struct spec s =
-					udp(pod_addr(1, f),
-				            f ? A(RIG_WORLD6) : A(RIG_WORLD4));
-				struct outcome o;
-				struct packet inner;
-				struct facts got;
-				struct spec e;
+		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
+			struct spec s = udp(pod_addr(1, f),
+			                    f ? A(RIG_WORLD6) : A(RIG_WORLD4));
+			struct outcome o;
+			struct packet inner;
+			struct facts got;
+			struct spec e;
 
-				s.proto = proto[i];
-				s.tcp = SYN;
-				s.type = f ? 128 : 8;
-				s.info = 40000u << 16 | 1;
-				o = spec_want(*state, "out", FROM_POD(1), &s,
-				              SENT);
-				e = spec_error(router, &o.out, 200, f ? 2 : 3,
-				               f ? 0 : 4, 1280);
-				o = spec_want(*state, "error", FROM_NETW, &e,
-				              SENT);
-				got = facts_of("error", &o.out);
-				addr_want("from", got.saddr, router);
-				addr_want("to", got.daddr, s.saddr);
-				assert_memory_equal(got.dmac, pod_mac(1), 6);
-				assert_int_equal(got.info, 1280);
-				inner = quoted_in(&o.out, &got);
-				assert_true(packet_read(&inner, &got));
-				addr_want("inner from", got.saddr, s.saddr);
-				addr_want("inner to", got.daddr, s.daddr);
-				assert_int_equal(got.sport, 40000);
-			}
+			s.proto = proto[i];
+			s.tcp = SYN;
+			s.type = f ? 128 : 8;
+			s.info = 40000u << 16 | 1;
+			o = spec_want(*state, "out", FROM_POD(1), &s, SENT);
+			e = spec_error(router, &o.out, 200, f ? 2 : 3,
+			               f ? 0 : 4, 1280);
+			o = spec_want(*state, "error", FROM_NETW, &e, SENT);
+			got = facts_of("error", &o.out);
+			addr_want("from", got.saddr, router);
+			addr_want("to", got.daddr, s.saddr);
+			assert_memory_equal(got.dmac, pod_mac(1), 6);
+			assert_int_equal(got.info, 1280);
+			inner = quoted_in(&o.out, &got);
+			assert_true(packet_read(&inner, &got));
+			addr_want("inner from", got.saddr, s.saddr);
+			addr_want("inner to", got.daddr, s.daddr);
+			assert_int_equal(got.sport, 40000);
 		}
+	}
 }
 
 /* The pod refuses an answer: the world must see the node refuse it. */
 static void a_pods_error_about_an_answer_leaves_translated(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec s =
-				udp(pod_addr(1, f),
-			            f ? A(RIG_WORLD6) : A(RIG_WORLD4));
-			struct outcome o =
-				spec_want(*state, "out", FROM_POD(1), &s, SENT);
-			const struct facts seen = facts_of("out", &o.out);
-			struct spec back = spec_answer(&s, 0), e;
-			struct packet inner;
-			struct facts got;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec s =
+			udp(pod_addr(1, f), f ? A(RIG_WORLD6) : A(RIG_WORLD4));
+		struct outcome o =
+			spec_want(*state, "out", FROM_POD(1), &s, SENT);
+		const struct facts seen = facts_of("out", &o.out);
+		struct spec back = spec_answer(&s, 0), e;
+		struct packet inner;
+		struct facts got;
 
-			back.daddr = seen.saddr;
-			back.dport = seen.sport;
-			o = spec_want(*state, "back", FROM_NETW, &back, SENT);
-			e = unreachable(s.saddr, &o.out);
-			o = spec_want(*state, "error", FROM_POD(1), &e, SENT);
-			got = facts_of("error", &o.out);
-			addr_want("from", got.saddr, seen.saddr);
-			addr_want("to", got.daddr, s.daddr);
-			assert_int_equal(o.mark, MARK_DECIDED);
-			inner = quoted_in(&o.out, &got);
-			assert_true(packet_read(&inner, &got));
-			addr_want("inner from", got.saddr, s.daddr);
-			addr_want("inner to", got.daddr, seen.saddr);
-			assert_int_equal(got.sport, 53);
-			assert_int_equal(got.dport, seen.sport);
-		}
+		back.daddr = seen.saddr;
+		back.dport = seen.sport;
+		o = spec_want(*state, "back", FROM_NETW, &back, SENT);
+		e = unreachable(s.saddr, &o.out);
+		o = spec_want(*state, "error", FROM_POD(1), &e, SENT);
+		got = facts_of("error", &o.out);
+		addr_want("from", got.saddr, seen.saddr);
+		addr_want("to", got.daddr, s.daddr);
+		assert_int_equal(o.mark, MARK_DECIDED);
+		inner = quoted_in(&o.out, &got);
+		assert_true(packet_read(&inner, &got));
+		addr_want("inner from", got.saddr, s.daddr);
+		addr_want("inner to", got.daddr, seen.saddr);
+		assert_int_equal(got.sport, 53);
+		assert_int_equal(got.dport, seen.sport);
+	}
 }
 
 static void errors_for_the_node_itself_are_the_stacks(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec own =
-				udp(f ? A(RIG_NODE6) : A(RIG_NODE4),
-			            f ? A(RIG_WORLD6) : A(RIG_WORLD4));
-			const struct packet quoted = packet_make(&own);
-			const struct spec e = unreachable(
-				f ? A(ROUTER6) : A(ROUTER4), &quoted);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec own = udp(f ? A(RIG_NODE6) : A(RIG_NODE4),
+		                            f ? A(RIG_WORLD6) : A(RIG_WORLD4));
+		const struct packet quoted = packet_make(&own);
+		const struct spec e =
+			unreachable(f ? A(ROUTER6) : A(ROUTER4), &quoted);
 
-			spec_want(*state, "of the node's", FROM_NETW, &e,
-			          UNTOUCHED);
-		}
+		spec_want(*state, "of the node's", FROM_NETW, &e, UNTOUCHED);
+	}
 }
 
 /* ---- errors that we make ------------------------------------------------- */
@@ -362,38 +324,38 @@ static void too_big_for_the_route_is_said_to_the_pod(void **state)
 {
 	struct bpfrun *run = *state;
 
-	for
-		EACH_FAMILY(f)
-	for (int i = 0; i < 2; i++) {
-		struct spec s = udp(pod_addr(1, f),
-		                    f ? A(RIG_NARROW6) : A(RIG_NARROW4));
-		const size_t fits = RIG_NARROW_MTU - (f ? 48 : 28);
-		const uint64_t before =
-			bpfrun_counter(run, COUNTER_TOO_BIG_SENT);
-		struct outcome o;
+	for (enum family f = 0; f < FAMILY__COUNT; f++)
+		for (int i = 0; i < 2; i++) {
+			struct spec s = udp(pod_addr(1, f), f ? A(RIG_NARROW6)
+			                                      : A(RIG_NARROW4));
+			const size_t fits = RIG_NARROW_MTU - (f ? 48 : 28);
+			const uint64_t before =
+				bpfrun_counter(run, COUNTER_TOO_BIG_SENT);
+			struct outcome o;
 
-		if (i) {
-			s.proto = IPPROTO_TCP;
-			s.tcp = ACK;
+			if (i) {
+				s.proto = IPPROTO_TCP;
+				s.tcp = SYN;
+			}
+			s.n_payload = fits - (i ? 12 : 0);
+			spec_want(run, "it fits", FROM_POD(1), &s, SENT);
+			s.n_payload++;
+			/* Along its flow, then as the first of a flow. */
+			o = spec_want(run, "a byte more", FROM_POD(1), &s,
+			              ANSWERED(TOO_BIG));
+			assert_int_equal(
+				error_check(&o.out, &s, f ? 0x200 : 0x304).info,
+				RIG_NARROW_MTU);
+			bpfrun_flush(run);
+			o = spec_want(run, "a byte more, first", FROM_POD(1),
+			              &s, ANSWERED(TOO_BIG));
+			assert_int_equal(
+				error_check(&o.out, &s, f ? 0x200 : 0x304).info,
+				RIG_NARROW_MTU);
+			assert_int_equal(
+				bpfrun_counter(run, COUNTER_TOO_BIG_SENT),
+				before + 2);
 		}
-		s.n_payload = fits - (i ? 12 : 0);
-		spec_want(run, "it fits", FROM_POD(1), &s, SENT);
-		s.n_payload++;
-		/* Along its flow, then as the first of a flow. */
-		o = spec_want(run, "a byte more", FROM_POD(1), &s,
-		              ANSWERED(TOO_BIG));
-		assert_int_equal(
-			error_check(&o.out, &s, f ? 0x200 : 0x304).info,
-			RIG_NARROW_MTU);
-		bpfrun_flush(run);
-		o = spec_want(run, "a byte more, first", FROM_POD(1), &s,
-		              ANSWERED(TOO_BIG));
-		assert_int_equal(
-			error_check(&o.out, &s, f ? 0x200 : 0x304).info,
-			RIG_NARROW_MTU);
-		assert_int_equal(bpfrun_counter(run, COUNTER_TOO_BIG_SENT),
-		                 before + 2);
-	}
 }
 
 static void too_big_for_a_pod_is_said_to_the_other(void **state)
@@ -404,23 +366,20 @@ static void too_big_for_a_pod_is_said_to_the_other(void **state)
 	assert_int_equal(dp_endpoint_get(run->dp, 2, &ep), 0);
 	ep.mtu = 1000;
 	assert_int_equal(dp_endpoint_put(run->dp, 2, &ep), 0);
-	for
-		EACH_FAMILY(f)
-		{
-			struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
-			struct spec net = udp(f ? A(RIG_WORLD6) : A(RIG_WORLD4),
-			                      pod_addr(2, f));
-			struct outcome o;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
+		struct spec net =
+			udp(f ? A(RIG_WORLD6) : A(RIG_WORLD4), pod_addr(2, f));
+		struct outcome o;
 
-			s.n_payload = net.n_payload = 1000;
-			o = spec_want(run, "from a pod", FROM_POD(1), &s,
-			              ANSWERED(TOO_BIG));
-			assert_int_equal(
-				error_check(&o.out, &s, f ? 0x200 : 0x304).info,
-				1000);
-			spec_want(run, "off the wire", FROM_NETW, &net,
-			          DROPPED(TOO_BIG));
-		}
+		s.n_payload = net.n_payload = 1000;
+		o = spec_want(run, "from a pod", FROM_POD(1), &s,
+		              ANSWERED(TOO_BIG));
+		assert_int_equal(
+			error_check(&o.out, &s, f ? 0x200 : 0x304).info, 1000);
+		spec_want(run, "off the wire", FROM_NETW, &net,
+		          DROPPED(TOO_BIG));
+	}
 }
 
 /* A large packet that will be cut is as large as its segments. */
@@ -428,91 +387,82 @@ static void segments_are_measured_not_the_packet_that_holds_them(void **state)
 {
 	struct bpfrun *run = *state;
 
-	for
-		EACH_FAMILY(f)
-		{
-			const uint32_t head = f ? 60 : 40;
-			struct spec s = udp(pod_addr(1, f), f ? A(RIG_NARROW6)
-			                                      : A(RIG_NARROW4));
-			struct packet p;
-			struct outcome o;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint32_t head = f ? 60 : 40;
+		struct spec s = udp(pod_addr(1, f),
+		                    f ? A(RIG_NARROW6) : A(RIG_NARROW4));
+		struct packet p;
+		struct outcome o;
 
-			s.proto = IPPROTO_TCP;
-			s.tcp = ACK;
-			s.smac = pod_mac(1);
-			s.n_payload = 2500;
-			p = packet_make(&s);
-			o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
-			               RIG_NARROW_MTU - head);
-			assert_int_equal(o.verdict, TC_ACT_REDIRECT);
-			assert_int_equal(o.drop, DROP_NONE);
-			o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
-			               RIG_NARROW_MTU - head + 1);
-			assert_int_equal(o.verdict, TC_ACT_REDIRECT);
-			assert_int_equal(o.drop, DROP_TOO_BIG);
-			o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
-			               0);
-			assert_int_equal(o.drop, DROP_TOO_BIG);
-		}
+		s.proto = IPPROTO_TCP;
+		s.tcp = SYN;
+		s.smac = pod_mac(1);
+		spec_want(run, "SYN", FROM_POD(1), &s, SENT);
+		s.tcp = ACK;
+		s.n_payload = 2500;
+		p = packet_make(&s);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
+		               RIG_NARROW_MTU - head);
+		assert_int_equal(o.verdict, TC_ACT_REDIRECT);
+		assert_int_equal(o.drop, DROP_NONE);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
+		               RIG_NARROW_MTU - head + 1);
+		assert_int_equal(o.verdict, TC_ACT_REDIRECT);
+		assert_int_equal(o.drop, DROP_TOO_BIG);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p, 0);
+		assert_int_equal(o.drop, DROP_TOO_BIG);
+	}
 }
 
 static void the_last_hop_is_said_to_the_pod(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
-			struct spec net = udp(f ? A(RIG_WORLD6) : A(RIG_WORLD4),
-			                      pod_addr(2, f));
-			const struct spec node =
-				udp(pod_addr(1, f),
-			            f ? A(RIG_NODE6) : A(RIG_NODE4));
-			struct outcome o;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec s = udp(pod_addr(1, f), pod_addr(2, f));
+		struct spec net =
+			udp(f ? A(RIG_WORLD6) : A(RIG_WORLD4), pod_addr(2, f));
+		const struct spec node =
+			udp(pod_addr(1, f), f ? A(RIG_NODE6) : A(RIG_NODE4));
+		struct outcome o;
 
-			s.ttl = net.ttl = 1;
-			for (size_t payload = 0; payload < 200; payload += 33) {
-				s.n_payload = payload;
-				o = spec_want(*state, "from a pod", FROM_POD(1),
-				              &s, ANSWERED(TTL));
-				error_check(&o.out, &s, f ? 0x300 : 0xb00);
-			}
-			spec_want(*state, "off the wire", FROM_NETW, &net,
-			          DROPPED(TTL));
-			s = node;
-			s.ttl = 1;
-			spec_want(*state, "it has arrived", FROM_POD(1), &s,
-			          STACK);
-			s = udp(pod_addr(1, f), pod_addr(2, f));
-			s.ttl = 2;
-			spec_want(*state, "two hops", FROM_POD(1), &s, SENT);
+		s.ttl = net.ttl = 1;
+		for (size_t payload = 0; payload < 200; payload += 33) {
+			s.n_payload = payload;
+			o = spec_want(*state, "from a pod", FROM_POD(1), &s,
+			              ANSWERED(TTL));
+			error_check(&o.out, &s, f ? 0x300 : 0xb00);
 		}
+		spec_want(*state, "off the wire", FROM_NETW, &net,
+		          DROPPED(TTL));
+		s = node;
+		s.ttl = 1;
+		spec_want(*state, "it has arrived", FROM_POD(1), &s, STACK);
+		s = udp(pod_addr(1, f), pod_addr(2, f));
+		s.ttl = 2;
+		spec_want(*state, "two hops", FROM_POD(1), &s, SENT);
+	}
 }
 
 /* RFC 1122 3.2.2, RFC 4443 2.4. */
 static void nothing_is_said_about_errors_and_later_fragments(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			struct spec s = udp(pod_addr(1, f), pod_addr(2, f)), e,
-				    first;
-			const struct outcome o = spec_want(
-				*state, "question", FROM_POD(1), &s, SENT);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec s = udp(pod_addr(1, f), pod_addr(2, f)), e, first;
+		const struct outcome o =
+			spec_want(*state, "question", FROM_POD(1), &s, SENT);
 
-			e = unreachable(s.daddr, &o.out);
-			e.ttl = 1;
-			spec_want(*state, "an error", FROM_POD(2), &e,
-			          DROPPED(TTL));
-			first = s;
-			first.frag = first.more = true;
-			spec_want(*state, "first", FROM_POD(1), &first, SENT);
-			first.ttl = 1;
-			spec_want(*state, "first, last hop", FROM_POD(1),
-			          &first, ANSWERED(TTL));
-			first.frag_off = 112;
-			spec_want(*state, "later, last hop", FROM_POD(1),
-			          &first, DROPPED(TTL));
-		}
+		e = unreachable(s.daddr, &o.out);
+		e.ttl = 1;
+		spec_want(*state, "an error", FROM_POD(2), &e, DROPPED(TTL));
+		first = s;
+		first.frag = first.more = true;
+		spec_want(*state, "first", FROM_POD(1), &first, SENT);
+		first.ttl = 1;
+		spec_want(*state, "first, last hop", FROM_POD(1), &first,
+		          ANSWERED(TTL));
+		first.frag_off = 112;
+		spec_want(*state, "later, last hop", FROM_POD(1), &first,
+		          DROPPED(TTL));
+	}
 }
 
 int main(void)

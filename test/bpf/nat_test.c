@@ -9,8 +9,6 @@
 #define V4 FAMILY_V4
 #define V6 FAMILY_V6
 
-#define EACH_FAMILY(f) (enum family f = 0; f < FAMILY__COUNT; f++)
-
 static struct addr node_addr(enum family f)
 {
 	return f ? A(RIG_NODE6) : A(RIG_NODE4);
@@ -75,69 +73,62 @@ static struct facts out_check(struct bpfrun *run, const struct spec *s)
 
 static void a_flow_leaves_and_its_answers_come_back(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP,
-			                         icmp_of(f)};
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP, icmp_of(f)};
 
-			for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-				const struct spec s = out_of(1, f, proto[i]);
-				const struct facts seen = out_check(*state, &s);
-				const struct spec back =
-					answer_to(&s, &seen, SYN | ACK);
-				struct outcome o;
-				struct facts got;
+		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
+			const struct spec s = out_of(1, f, proto[i]);
+			const struct facts seen = out_check(*state, &s);
+			const struct spec back =
+				answer_to(&s, &seen, SYN | ACK);
+			struct outcome o;
+			struct facts got;
 
-				/* The flow keeps its port. */
-				assert_int_equal(out_check(*state, &s).sport,
-				                 seen.sport);
-				o = spec_want(*state, "back", FROM_NETW, &back,
-				              SENT);
-				got = facts_of("back", &o.out);
-				addr_want("back", got.daddr, s.saddr);
-				addr_want("back", got.saddr, s.daddr);
-				assert_int_equal(got.dport, 40000);
-				assert_memory_equal(got.dmac, pod_mac(1), 6);
-				assert_int_equal(o.mark, 0);
-			}
+			/* The flow keeps its port. */
+			assert_int_equal(out_check(*state, &s).sport,
+			                 seen.sport);
+			o = spec_want(*state, "back", FROM_NETW, &back, SENT);
+			got = facts_of("back", &o.out);
+			addr_want("back", got.daddr, s.saddr);
+			addr_want("back", got.saddr, s.daddr);
+			assert_int_equal(got.dport, 40000);
+			assert_memory_equal(got.dmac, pod_mac(1), 6);
+			assert_int_equal(o.mark, 0);
 		}
+	}
 }
 
 static void only_the_one_that_was_asked_may_answer(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec s = out_of(1, f, IPPROTO_UDP);
-			const struct facts seen = out_check(*state, &s);
-			struct spec back = answer_to(&s, &seen, 0);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec s = out_of(1, f, IPPROTO_UDP);
+		const struct facts seen = out_check(*state, &s);
+		struct spec back = answer_to(&s, &seen, 0);
 
-			back.sport++;
-			spec_want(*state, "from another port", FROM_NETW, &back,
-			          UNTOUCHED);
-			back = answer_to(&s, &seen, 0);
-			back.saddr.byte[15]++;
-			spec_want(*state, "from another host", FROM_NETW, &back,
-			          UNTOUCHED);
-			back = answer_to(&s, &seen, 0);
-			back.dport ^= 1;
-			spec_want(*state, "to another port", FROM_NETW, &back,
-			          UNTOUCHED);
-			back = answer_to(&s, &seen, 0);
-			back.daddr = s.saddr;
-			back.dport = s.sport;
-			spec_want(*state,
-			          "to the pod itself: a flow of its own",
-			          FROM_NETW, &back, SENT);
-			spec_want(*state, "from a pod", FROM_POD(2),
-			          &(struct spec){.saddr = s.daddr,
-			                         .daddr = seen.saddr,
-			                         .proto = IPPROTO_UDP,
-			                         .sport = s.dport,
-			                         .dport = seen.sport},
-			          DROPPED(SPOOF_ADDRESS));
-		}
+		back.sport++;
+		spec_want(*state, "from another port", FROM_NETW, &back,
+		          UNTOUCHED);
+		back = answer_to(&s, &seen, 0);
+		back.saddr.byte[15]++;
+		spec_want(*state, "from another host", FROM_NETW, &back,
+		          UNTOUCHED);
+		back = answer_to(&s, &seen, 0);
+		back.dport ^= 1;
+		spec_want(*state, "to another port", FROM_NETW, &back,
+		          UNTOUCHED);
+		back = answer_to(&s, &seen, 0);
+		back.daddr = s.saddr;
+		back.dport = s.sport;
+		spec_want(*state, "to the pod itself: a flow of its own",
+		          FROM_NETW, &back, SENT);
+		spec_want(*state, "from a pod", FROM_POD(2),
+		          &(struct spec){.saddr = s.daddr,
+		                         .daddr = seen.saddr,
+		                         .proto = IPPROTO_UDP,
+		                         .sport = s.dport,
+		                         .dport = seen.sport},
+		          DROPPED(SPOOF_ADDRESS));
+	}
 }
 
 static void a_new_connection_from_the_wire_is_no_answer(void **state)
@@ -154,31 +145,26 @@ static void a_new_connection_from_the_wire_is_no_answer(void **state)
 
 static void both_sides_move_to_the_main_table(void **state)
 {
-	for
-		EACH_FAMILY(f)
-		{
-			struct spec s = out_of(1, f, IPPROTO_TCP);
-			const struct facts seen = out_check(*state, &s);
-			const struct spec back =
-				answer_to(&s, &seen, SYN | ACK);
-			struct flow near, far;
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec s = out_of(1, f, IPPROTO_TCP);
+		const struct facts seen = out_check(*state, &s);
+		const struct spec back = answer_to(&s, &seen, SYN | ACK);
+		struct flow near, far;
 
-			spec_want(*state, "SYN-ACK", FROM_NETW, &back, SENT);
-			assert_true(bpfrun_flow(*state, &s, &near));
-			assert_false(near.flags & FLOW_MAIN);
-			s.tcp = ACK;
-			assert_int_equal(out_check(*state, &s).sport,
-			                 seen.sport);
-			assert_true(bpfrun_flow(*state, &s, &near));
-			assert_true(bpfrun_flow(*state, &back, &far));
-			assert_true(near.flags & FLOW_MAIN);
-			assert_true(far.flags & FLOW_MAIN);
-			assert_true(near.flags & FLOW_XLATE_IN);
-			assert_true(far.flags & FLOW_XLATE_OUT);
-			assert_int_equal(out_check(*state, &s).sport,
-			                 seen.sport);
-			spec_want(*state, "an answer", FROM_NETW, &back, SENT);
-		}
+		spec_want(*state, "SYN-ACK", FROM_NETW, &back, SENT);
+		assert_true(bpfrun_flow(*state, &s, &near));
+		assert_false(near.flags & FLOW_MAIN);
+		s.tcp = ACK;
+		assert_int_equal(out_check(*state, &s).sport, seen.sport);
+		assert_true(bpfrun_flow(*state, &s, &near));
+		assert_true(bpfrun_flow(*state, &back, &far));
+		assert_true(near.flags & FLOW_MAIN);
+		assert_true(far.flags & FLOW_MAIN);
+		assert_true(near.flags & FLOW_XLATE_IN);
+		assert_true(far.flags & FLOW_XLATE_OUT);
+		assert_int_equal(out_check(*state, &s).sport, seen.sport);
+		spec_want(*state, "an answer", FROM_NETW, &back, SENT);
+	}
 }
 
 /* RFC 768: 0 means none; a sum that comes out as 0 is sent as all ones. */
@@ -262,26 +248,26 @@ static void protocols_without_ports_of_ours_go_out_once_each(void **state)
 {
 	static const uint8_t proto[] = {IPPROTO_SCTP, IPPROTO_GRE};
 
-	for
-		EACH_FAMILY(f)
-	for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-		const struct spec s = out_of(1, f, proto[i]);
-		const struct spec same = out_of(2, f, proto[i]);
-		struct spec back = spec_answer(&s, 0);
-		struct outcome o;
-		struct facts got;
+	for (enum family f = 0; f < FAMILY__COUNT; f++)
+		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
+			const struct spec s = out_of(1, f, proto[i]);
+			const struct spec same = out_of(2, f, proto[i]);
+			struct spec back = spec_answer(&s, 0);
+			struct outcome o;
+			struct facts got;
 
-		o = spec_want(*state, "out", FROM_POD(1), &s, SENT);
-		got = facts_of("out", &o.out);
-		addr_want("out", got.saddr, node_addr(f));
-		if (proto[i] == IPPROTO_SCTP)
-			assert_int_equal(got.sport, 40000);
-		spec_want(*state, "another pod's alike", FROM_POD(2), &same,
-		          DROPPED(NAT_PORTS));
-		back.daddr = node_addr(f);
-		o = spec_want(*state, "back", FROM_NETW, &back, SENT);
-		addr_want("back", facts_of("back", &o.out).daddr, s.saddr);
-	}
+			o = spec_want(*state, "out", FROM_POD(1), &s, SENT);
+			got = facts_of("out", &o.out);
+			addr_want("out", got.saddr, node_addr(f));
+			if (proto[i] == IPPROTO_SCTP)
+				assert_int_equal(got.sport, 40000);
+			spec_want(*state, "another pod's alike", FROM_POD(2),
+			          &same, DROPPED(NAT_PORTS));
+			back.daddr = node_addr(f);
+			o = spec_want(*state, "back", FROM_NETW, &back, SENT);
+			addr_want("back", facts_of("back", &o.out).daddr,
+			          s.saddr);
+		}
 }
 
 /* The LRU table may drop one half of a pair: then the flow begins anew. */
@@ -368,19 +354,17 @@ static void without_masquerade_pods_leave_as_they_are(void **state)
 
 	config.masquerade = 0;
 	reopen(run, &config);
-	for
-		EACH_FAMILY(f)
-		{
-			const struct spec s = out_of(1, f, IPPROTO_UDP);
-			const struct spec back = spec_answer(&s, 0);
-			const struct outcome o =
-				spec_want(run, "out", FROM_POD(1), &s, SENT);
-			const struct facts seen = facts_of("out", &o.out);
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct spec s = out_of(1, f, IPPROTO_UDP);
+		const struct spec back = spec_answer(&s, 0);
+		const struct outcome o =
+			spec_want(run, "out", FROM_POD(1), &s, SENT);
+		const struct facts seen = facts_of("out", &o.out);
 
-			addr_want("out", seen.saddr, s.saddr);
-			assert_int_equal(seen.sport, s.sport);
-			spec_want(run, "back", FROM_NETW, &back, SENT);
-		}
+		addr_want("out", seen.saddr, s.saddr);
+		assert_int_equal(seen.sport, s.sport);
+		spec_want(run, "back", FROM_NETW, &back, SENT);
+	}
 	reopen(run, &bpfrun_config);
 }
 
