@@ -101,6 +101,7 @@ static bool ignore(const json_t *line, void *user)
 
 int cmd_conntrack_flush(const struct cli *cli, const struct args *args)
 {
+	char flows[COUNT_MAX];
 	json_t *end = NULL;
 	int status = cli_stream(cli, request_make("conntrack.flush", args),
 	                        ignore, NULL, &end);
@@ -111,9 +112,9 @@ int cmd_conntrack_flush(const struct cli *cli, const struct args *args)
 		(void)json_object_del(end, "end");
 		print_json(end);
 	} else {
-		printf("%lld flows forgotten; their next packets are judged "
-		       "anew\n",
-		       get_number(end, "flushed"));
+		printf("%s forgotten: TCP has to connect anew, the rest is "
+		       "judged anew\n",
+		       count_text(get_number(end, "flushed"), "flow", flows));
 	}
 	json_decref(end);
 	return STATUS_DONE;

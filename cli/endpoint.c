@@ -126,7 +126,7 @@ static void print_endpoint(const struct cli *cli, const json_t *ep)
 	         get_number(ep, "mtu"), get_text(ep, "mac"));
 	print_field(cli, "Interface:", line);
 	print_field(cli, "Container:", get_text(ep, "container_id"));
-	print_field(cli, "Namespace:", get_text(ep, "netns"));
+	print_field(cli, "Netns:", get_text(ep, "netns"));
 	snprintf(line, sizeof(line),
 	         "endpoint %lld, slot %lld with %lld entries, identity %lld",
 	         get_number(ep, "id"), get_number(ep, "slot"),

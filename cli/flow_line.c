@@ -112,30 +112,19 @@ static const char *verdict_word(const json_t *flow)
 	return get_text(flow, "verdict");
 }
 
-/* Break @text at blanks so that it fits under the first line. */
-static void print_indented(FILE *out, const char *text, size_t width)
-{
-	while (*text) {
-		size_t n = strlen(text), cut = 0;
-
-		if (width && text_width(text) > width - INDENT) {
-			for (size_t i = 0; i <= width - INDENT && text[i]; i++)
-				if (text[i] == ' ')
-					cut = i;
-			if (!cut) /* a word longer than the screen */
-				cut = strcspn(text, " ");
-			n = cut;
-		}
-		fprintf(out, "\n%*s%.*s", (int)INDENT, "", (int)n, text);
-		text += n + strspn(text + n, " ");
-	}
-}
-
 static const char *summary_of(const json_t *flow)
 {
 	const char *text = get_text(flow, "Summary");
 
 	return !strncmp(text, "ended: ", 7) ? text + 7 : text;
+}
+
+static void print_below(FILE *out, const char *text, size_t width)
+{
+	const struct fill fill = {INDENT, INDENT, width};
+
+	fprintf(out, "\n%*s", (int)INDENT, "");
+	text_fill(out, text, &fill);
 }
 
 static void print_flow(FILE *out, const json_t *flow,
@@ -162,8 +151,8 @@ static void print_flow(FILE *out, const json_t *flow,
 	if (summary[0] &&
 	    (!style->width || used + 1 + text_width(summary) <= style->width))
 		fprintf(out, " %s", summary);
-	else
-		print_indented(out, summary, style->width);
+	else if (summary[0])
+		print_below(out, summary, style->width);
 	fputc('\n', out);
 }
 

@@ -6,9 +6,10 @@
 #include "lib/util.h"
 
 static const struct column columns[] = {
-	{.title = "IDENTITY",  .shrink = true},
-	{.title = "ADDRESSES", .right = true },
-	{.title = "ID",        .right = true },
+	{.title = "IDENTITY", .shrink = true},
+	{.title = "FAMILY"},
+	{.title = "ADDRESSES", .right = true},
+	{.title = "ID", .right = true},
 };
 
 static void row(struct table *table, const json_t *item)
@@ -16,6 +17,7 @@ static void row(struct table *table, const json_t *item)
 	char addresses[24], id[24];
 	const struct cell cells[] = {
 		{.text = get_text(item, "name")},
+		{.text = get_text(item, "family")},
 		{.text = addresses},
 		{.text = id},
 	};

@@ -96,7 +96,7 @@ static const struct command commands[] = {
          flow_opts, cmd_flows},
 	{"conntrack list", "", "the flow table", 0, 0, conntrack_list_opts,
          cmd_conntrack_list},
-	{"conntrack flush", "", "forget flows: they are judged anew", 0, 0,
+	{"conntrack flush", "", "forget flows: TCP has to connect anew", 0, 0,
          conntrack_flush_opts, cmd_conntrack_flush},
 	{"map list", "", "the datapath's maps", 0, 0, NULL, cmd_map_list},
 	{"map dump", "NAME", "what is in one", 1, 1, NULL, cmd_map_dump},

@@ -2,8 +2,10 @@
 /* names.c - see names.h. */
 #include "cli/names.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "lib/util.h"
 
@@ -22,6 +24,20 @@ const char *age_text(double seconds, char buf[QUANTITY_MAX])
 	else
 		snprintf(buf, QUANTITY_MAX, "%llud%lluh", s / 86400,
 		         s % 86400 / 3600);
+	return buf;
+}
+
+const char *count_text(long long n, const char *noun, char buf[COUNT_MAX])
+{
+	const size_t len = strlen(noun);
+	const bool y = n != 1 && len && noun[len - 1] == 'y';
+	const bool s = n != 1 && len && noun[len - 1] == 's';
+
+	snprintf(buf, COUNT_MAX, "%lld %.*s%s", n, (int)(len - y), noun,
+	         n == 1 ? ""
+	         : y    ? "ies"
+	         : s    ? "es"
+	                : "s");
 	return buf;
 }
 

@@ -36,13 +36,15 @@ void print_json(const json_t *value)
 
 void print_field(const struct cli *cli, const char *label, const char *value)
 {
-	char padded[LABEL_WIDTH + 8];
+	const struct fill fill = {LABEL_WIDTH + 1, LABEL_WIDTH + 1,
+	                          cli_style(cli).width};
 
 	if (!value[0])
 		return;
-	snprintf(padded, sizeof(padded), "%-*s", LABEL_WIDTH, label);
-	printf("%s%s%s %s\n", style_begin(STYLE_HEAD, cli->color), padded,
-	       style_end(STYLE_HEAD, cli->color), value);
+	printf("%s%-*s%s ", style_begin(STYLE_HEAD, cli->color), LABEL_WIDTH,
+	       label, style_end(STYLE_HEAD, cli->color));
+	text_fill(stdout, value, &fill);
+	putchar('\n');
 }
 
 struct table_style cli_style(const struct cli *cli)

@@ -16,7 +16,6 @@ static const struct column columns[] = {
 	{.title = "RULES", .right = true},
 	{.title = "PODS", .right = true},
 	{.title = "REVISION", .right = true},
-	{.title = "ERROR", .wrap = true},
 };
 
 static const char *directions(const json_t *item, char buf[32])
@@ -56,7 +55,6 @@ static void row(struct table *table, const json_t *item)
 		{.text = rules},
 		{.text = pods},
 		{.text = revision},
-		{.text = get_text(item, "error"), .style = STYLE_WARN},
 	};
 
 	snprintf(name, sizeof(name), "%s/%s", get_text(item, "namespace"),
@@ -70,11 +68,44 @@ static void row(struct table *table, const json_t *item)
 	table_row(table, cells);
 }
 
+/* Sentences need more room than a column has. */
+static void print_errors(const struct cli *cli, const json_t *list)
+{
+	const struct fill fill = {2, 2, cli_style(cli).width};
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		if (!get_text(item, "error")[0])
+			continue;
+		fputs(style_begin(STYLE_WARN, cli->color), stdout);
+		fputs("! ", stdout);
+		text_fill(stdout, get_text(item, "error"), &fill);
+		puts(style_end(STYLE_WARN, cli->color));
+	}
+}
+
 int cmd_policy_list(const struct cli *cli, const struct args *args)
 {
+	struct items items;
+	json_t *reply = NULL, *list, *item;
+	size_t i;
+	int status = cli_ask(cli, request_new("policy.list"), &reply);
+
 	(void)args;
-	return items_ask(cli, request_new("policy.list"), columns,
-	                 ARRAY_SIZE(columns), row);
+	if (status)
+		return status;
+	list = json_object_get(reply, "items");
+	status = items_begin(&items, cli, columns, ARRAY_SIZE(columns), row);
+	if (!status) {
+		json_array_foreach(list, i, item) items_add(&items, item);
+		items_end(&items);
+		if (cli->format != FORMAT_JSON)
+			print_errors(cli, list);
+	}
+	json_decref(reply);
+	return status;
 }
 
 /* ---- get ----------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/names.h"
 #include "cni/wire.h"
+#include "lib/util.h"
 
 #define WAIT_DEFAULT_S 30
 #define WAIT_STEP_NS   50000000L
@@ -46,28 +47,54 @@ static void wait_ready(const struct cli *cli, double seconds)
 
 /* ---- for people ---------------------------------------------------------- */
 
+struct count {
+	const char *key, *noun;
+};
+
+/* "3 pods, 2 namespaces, …" of keys of @status. */
+static void print_list(const struct cli *cli, const char *label,
+                       const json_t *status, const struct count *counts,
+                       size_t n)
+{
+	char line[LINE_MAX] = "", one[COUNT_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < n && used < sizeof(line); i++)
+		used += (size_t)snprintf(
+			line + used, sizeof(line) - used, "%s%s", i ? ", " : "",
+			count_text(get_number(status, counts[i].key),
+		                   counts[i].noun, one));
+	print_field(cli, label, line);
+}
+
 static void print_counts(const struct cli *cli, const json_t *status)
 {
+	static const struct count objects[] = {
+		{"pods",       "pod"      },
+		{"namespaces", "namespace"},
+		{"policies",   "policy"   },
+	};
+	static const struct count in_force[] = {
+		{"endpoints",     "endpoint"    },
+		{"identities",    "identity"    },
+		{"addresses",     "address"     },
+		{"policy_tables", "policy table"},
+	};
 	const json_t *source = json_object_get(status, "source");
-	char line[LINE_MAX];
+	char line[LINE_MAX], refused[COUNT_MAX];
 
 	snprintf(line, sizeof(line), "%s, %s", get_text(source, "name"),
 	         get_bool(source, "synced") ? "read completely"
 	                                    : "not read completely yet");
 	print_field(cli, "Source:", line);
-	snprintf(line, sizeof(line),
-	         "%lld pods, %lld namespaces, %lld policies, %lld refused",
-	         get_number(status, "pods"), get_number(status, "namespaces"),
-	         get_number(status, "policies"), get_number(status, "refused"));
-	print_field(cli, "Objects:", line);
-	snprintf(line, sizeof(line),
-	         "%lld endpoints, %lld identities, %lld addresses, "
-	         "%lld policy tables",
-	         get_number(status, "endpoints"),
-	         get_number(status, "identities"),
-	         get_number(status, "addresses"),
-	         get_number(status, "policy_tables"));
-	print_field(cli, "In force:", line);
+	print_list(cli, "Objects:", status, objects, ARRAY_SIZE(objects));
+	if (get_number(status, "refused")) {
+		snprintf(line, sizeof(line), "%s with an error",
+		         count_text(get_number(status, "refused"), "object",
+		                    refused));
+		print_field(cli, "Refused:", line);
+	}
+	print_list(cli, "In force:", status, in_force, ARRAY_SIZE(in_force));
 }
 
 static void print_network(const struct cli *cli, const json_t *status)

@@ -180,23 +180,31 @@ static void pad(FILE *out, size_t n)
 		fputc(' ', out);
 }
 
-static void print_wrapped(const struct table *table, const char *text)
+void text_fill(FILE *out, const char *text, const struct fill *fill)
 {
-	const size_t width = table->width[table->n - 1];
-	const size_t indent = total_width(table) - width;
+	size_t at = fill->at;
 
 	while (*text) {
-		const size_t bytes = table->style.width
-		                             ? line_bytes(text, width)
-		                             : strlen(text);
+		const size_t room = fill->width > at + 1 ? fill->width - at : 1;
+		const size_t bytes =
+			fill->width ? line_bytes(text, room) : strlen(text);
 
-		fwrite(text, 1, bytes, table->out);
+		fwrite(text, 1, bytes, out);
 		text += bytes + strspn(text + bytes, " ");
 		if (!*text)
 			return;
-		fputc('\n', table->out);
-		pad(table->out, indent);
+		fputc('\n', out);
+		pad(out, fill->indent);
+		at = fill->indent;
 	}
+}
+
+static void print_wrapped(const struct table *table, const char *text)
+{
+	const size_t at = total_width(table) - table->width[table->n - 1];
+	const struct fill fill = {at, at, table->style.width};
+
+	text_fill(table->out, text, &fill);
 }
 
 static void print_cut(const struct table *table, const struct stored *cell,

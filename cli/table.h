@@ -57,5 +57,16 @@ void table_drop(struct table *table);
 
 /* Columns of the screen that @text takes. */
 size_t text_width(const char *text);
+
+/*
+ * text_fill - print @text from column @at on, broken at blanks.
+ *
+ * No line is wider than @width (0: no breaks); what goes on begins at column
+ * @indent.  No newline at the end.
+ */
+struct fill {
+	size_t at, indent, width;
+};
+void text_fill(FILE *out, const char *text, const struct fill *fill);
 const char *style_begin(enum style style, bool color);
 const char *style_end(enum style style, bool color);

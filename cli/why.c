@@ -40,26 +40,13 @@ static int port_parse(const char *text, json_t *request)
 	return STATUS_DONE;
 }
 
-/* Break a long line at blanks, going on under @indent blanks. */
 static void print_line(const struct cli *cli, size_t indent, const char *text)
 {
-	const size_t width =
-		cli->format == FORMAT_WIDE ? 0 : SCREEN_WIDTH - indent;
-	size_t extra = 0;
+	const struct fill fill = {indent, indent + 2, cli_style(cli).width};
 
-	while (*text) {
-		size_t n = strlen(text);
-
-		if (width && n > width - extra) {
-			n = width - extra;
-			while (n && text[n] != ' ')
-				n--;
-			n = n ? n : strcspn(text, " ");
-		}
-		printf("%*s%.*s\n", (int)(indent + extra), "", (int)n, text);
-		text += n + strspn(text + n, " ");
-		extra = 2;
-	}
+	printf("%*s", (int)indent, "");
+	text_fill(stdout, text, &fill);
+	putchar('\n');
 }
 
 static const char *rule_name(const json_t *rule, const char *dir,
@@ -187,11 +174,13 @@ static void print_end(const struct cli *cli, const char *label,
 	const char *address = get_text(end, "address");
 	char line[LINE_MAX];
 
-	snprintf(line, sizeof(line), "%s%s%s, identity %s", name,
+	snprintf(line, sizeof(line), "%s%s%s", name,
 	         strstr(name, address) ? "" : " ",
-	         strstr(name, address) ? "" : address,
-	         get_text(end, "identity_name"));
+	         strstr(name, address) ? "" : address);
 	print_field(cli, label, line);
+	snprintf(line, sizeof(line), "identity %s",
+	         get_text(end, "identity_name"));
+	print_field(cli, " ", line);
 }
 
 static void print_why(const struct cli *cli, const json_t *why)

@@ -34,6 +34,7 @@ struct conntrack {
 		struct flow_tuple opener;
 		struct flow flow;
 	} row[CHUNK];
+	int shard_fd[FLOW_SHARDS]; /* -1: not opened; for the far sides */
 	json_t *line[CHUNK];
 	size_t n_lines, at;
 	uint64_t flushed;
@@ -47,24 +48,27 @@ static void conntrack_free(struct pieces *pieces)
 		mapwalk_close(&ct->walk);
 	for (; ct->at < ct->n_lines; ct->at++)
 		json_decref(ct->line[ct->at]);
+	for (size_t i = 0; i < FLOW_SHARDS; i++)
+		closep(&ct->shard_fd[i]);
 	free(ct);
+}
+
+static struct flow_tuple reversed(const struct flow_tuple *t)
+{
+	return (struct flow_tuple){
+		.saddr = t->daddr,
+		.daddr = t->saddr,
+		.sport = t->dport,
+		.dport = t->sport,
+		.proto = t->proto,
+	};
 }
 
 /* The opener's tuple as this entry sees it. */
 static struct flow_tuple opener_of(const struct flow_key *key,
                                    const struct flow *flow)
 {
-	struct flow_tuple t = key->ends;
-
-	if (flow->flags & FLOW_REVERSED)
-		t = (struct flow_tuple){
-			.saddr = key->ends.daddr,
-			.daddr = key->ends.saddr,
-			.sport = key->ends.dport,
-			.dport = key->ends.sport,
-			.proto = key->ends.proto,
-		};
-	return t;
+	return flow->flags & FLOW_REVERSED ? reversed(&key->ends) : key->ends;
 }
 
 static bool tuple_has(const struct flow_tuple *t, const struct addr *addr)
@@ -225,6 +229,58 @@ static void chunk_name(struct conntrack *ct, size_t n)
 	}
 }
 
+/* ---- the far side -------------------------------------------------------- */
+
+static int shard_open(struct conntrack *ct, uint32_t shard)
+{
+	const int outer = dp_map_fd(ct->daemon->dp, "flows");
+	uint32_t id;
+
+	if (ct->shard_fd[shard] < 0 && outer >= 0 &&
+	    !bpf_map_lookup_elem(outer, &shard, &id))
+		ct->shard_fd[shard] = bpf_map_get_fd_by_id(id);
+	return ct->shard_fd[shard];
+}
+
+/*
+ * The other entry of a translated flow.  Which shard it is in, only the
+ * datapath computes; there are few enough to ask them all.
+ */
+static bool far_find(struct conntrack *ct, const struct flow_key *key,
+                     struct flow *ret)
+{
+	const int young = dp_map_fd(ct->daemon->dp, "flows_new");
+
+	for (uint32_t i = 0; i < FLOW_SHARDS; i++) {
+		const int fd = shard_open(ct, i);
+
+		if (fd >= 0 && !bpf_map_lookup_elem(fd, key, ret))
+			return true;
+	}
+	return young >= 0 && !bpf_map_lookup_elem(young, key, ret);
+}
+
+/*
+ * A translated flow's answers meet its far side first: they are counted, and
+ * what TCP shows is seen, there.
+ */
+static void far_merge(struct conntrack *ct, struct flow *flow)
+{
+	const uint32_t seen_there =
+		FLOW_ANSWERED | FLOW_SYNACK | FLOW_FIN0 | FLOW_FIN1 | FLOW_RST;
+	const struct flow_key there = {.ends = flow->other};
+	const struct flow_key back = {.ends = reversed(&flow->other)};
+	struct flow far;
+
+	/* Its key is one of the two, as its ends sort. */
+	if (!(flow->flags & FLOW_XLATE_IN) ||
+	    (!far_find(ct, &there, &far) && !far_find(ct, &back, &far)))
+		return;
+	flow->flags |= far.flags & seen_there;
+	flow->count[1] = far.count[1];
+	flow->way[1].seen = far.way[1].seen;
+}
+
 /* ---- the walk ------------------------------------------------------------ */
 
 /* Mark it dead, from what stands there now. */
@@ -262,6 +318,7 @@ static bool chunk_take(struct conntrack *ct, size_t *n)
 		}
 		ct->row[*n].opener = opener;
 		ct->row[*n].flow = *(const struct flow *)value;
+		far_merge(ct, &ct->row[*n].flow);
 		++*n;
 	}
 	return true;
@@ -345,11 +402,13 @@ static void conntrack_start(struct daemon *daemon, const json_t *request,
 	ct->daemon = daemon;
 	ct->flush = flush;
 	ct->all = json_is_true(json_object_get(request, "all"));
+	for (size_t i = 0; i < FLOW_SHARDS; i++)
+		ct->shard_fd[i] = -1;
 	ct->pieces.next = conntrack_next;
 	ct->pieces.free = conntrack_free;
 	if (pod_filter(ct, request, &err)) {
 		stream_error(stream, err.text);
-		free(ct);
+		conntrack_free(&ct->pieces);
 		return;
 	}
 	pieces_start(&ct->pieces, daemon->loop, stream);

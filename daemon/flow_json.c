@@ -44,6 +44,7 @@ static const struct {
 	[DROP_ICMP_NO_FLOW] = {163, "UNKNOWN_CONNECTION_TRACKING_STATE"                    },
 	[DROP_NO_PROGRAM] = {140, "MISSED_TAIL_CALL"                                     },
 	[DROP_REDIRECT] = {169, "FIB_LOOKUP_FAILED"                                    },
+	[DROP_NO_FLOW] = {163, "UNKNOWN_CONNECTION_TRACKING_STATE"                    },
 };
 
 /* ---- the object ---------------------------------------------------------- */

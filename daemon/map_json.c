@@ -182,13 +182,14 @@ static json_t *policy_element(const struct daemon *daemon,
 	const struct policy_val *val = value;
 	char proto[PROTO_TEXT_MAX], rule[RULE_TEXT_MAX];
 
-	return json_pack("{s:i, s:I, s:s, s:s, s:s, s:i, s:b, s:s}", "slot",
-	                 (int)walk->outer, "peer", (json_int_t)k->peer,
-	                 "peer_name", peer_text(daemon, k->peer), "direction",
+	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:b, s:s, s:I}", "slot",
+	                 (int)walk->outer, "peer_name",
+	                 peer_text(daemon, k->peer), "direction",
 	                 dir_name(k->dir), "protocol",
 	                 k->proto ? proto_name(k->proto, proto) : "any", "port",
 	                 (int)ntohs(k->port), "allow", (int)val->allow, "rule",
-	                 rule_text(daemon, val->rule, rule));
+	                 rule_text(daemon, val->rule, rule), "peer",
+	                 (json_int_t)k->peer);
 }
 
 static json_t *range_element(const struct daemon *daemon,
@@ -201,13 +202,14 @@ static json_t *range_element(const struct daemon *daemon,
 	const int last = first | (0xffff >> (k->bits - RANGE_BITS_FIXED));
 	char proto[PROTO_TEXT_MAX], rule[RULE_TEXT_MAX];
 
-	return json_pack("{s:i, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:s}",
-	                 "slot", (int)walk->outer, "peer", (json_int_t)k->peer,
-	                 "peer_name", peer_text(daemon, k->peer), "direction",
+	return json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:b, s:s, s:I}",
+	                 "slot", (int)walk->outer, "peer_name",
+	                 peer_text(daemon, k->peer), "direction",
 	                 dir_name(k->dir), "protocol",
 	                 proto_name(k->proto, proto), "port", first, "end_port",
 	                 last, "allow", (int)val->allow, "rule",
-	                 rule_text(daemon, val->rule, rule));
+	                 rule_text(daemon, val->rule, rule), "peer",
+	                 (json_int_t)k->peer);
 }
 
 static bool flow_is_open(uint32_t flags, uint8_t proto)
@@ -222,6 +224,8 @@ const char *flow_state(const struct flow *flow, unsigned char proto)
 {
 	if (flow->flags & FLOW_DEAD)
 		return "dead";
+	if (flow->flags & FLOW_CUT)
+		return "cut";
 	if (proto == IPPROTO_TCP &&
 	    flow->flags & (FLOW_FIN0 | FLOW_FIN1 | FLOW_RST))
 		return "closing";

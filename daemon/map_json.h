@@ -23,7 +23,7 @@ json_t *map_element_json(const struct daemon *daemon, const char *name,
 bool map_element_used(const char *name, const struct mapwalk *walk,
                       const void *key, const void *value);
 
-/* The word for a flow's state: half-open, established, closing, dead. */
+/* The word for a flow's state: half-open, established, closing, cut, dead. */
 struct flow;
 const char *flow_state(const struct flow *flow, unsigned char proto);
 

@@ -48,6 +48,18 @@ static void count_addresses(const struct compiled *compiled, unsigned *count)
 	}
 }
 
+static const char *family_word(uint32_t number)
+{
+	switch (number >> ID_CLASS_SHIFT) {
+	case CLASS_POD4:
+	case CLASS_NODE4:
+	case CLASS_WORLD4:
+		return "IPv4";
+	default:
+		return "IPv6";
+	}
+}
+
 static json_t *show_identities(struct daemon *daemon, const json_t *request)
 {
 	const struct compiled *compiled = in_force(daemon);
@@ -65,8 +77,9 @@ static json_t *show_identities(struct daemon *daemon, const json_t *request)
 
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:I, s:s, s:s, s:i}", "id",
-		                  (json_int_t)id->number, "name",
+			json_pack("{s:I, s:s, s:s, s:s, s:i}", "id",
+		                  (json_int_t)id->number, "family",
+		                  family_word(id->number), "name",
 		                  identity_name(compiled, id->number), "key",
 		                  id->key ? id->key : "", "addresses",
 		                  count ? (int)count[i] : 0));
