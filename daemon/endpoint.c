@@ -234,7 +234,7 @@ struct ep *endpoint_by_addr(struct endpoints *eps, const struct addr *addr)
 {
 	for (int i = 1; i < (int)ENDPOINT_MAX; i++)
 		for (int f = 0; f < FAMILY__COUNT; f++)
-			if (eps->ep[i].state != ENDPOINT_FREE &&
+			if (eps->ep[i].state == ENDPOINT_READY &&
 			    !addr_compare(&eps->ep[i].addr[f], addr))
 				return &eps->ep[i];
 	return NULL;

@@ -82,7 +82,7 @@ struct ep *endpoint_new(struct endpoints *eps);
 int endpoint_save(struct endpoints *eps, const struct ep *ep, struct err *err);
 /* Remove its file, free its number. */
 void endpoint_drop(struct endpoints *eps, struct ep *ep);
-/* READY or CLOSING with that address; NULL. */
+/* The READY one with that address (of a closing one it is free again); NULL. */
 struct ep *endpoint_by_addr(struct endpoints *eps, const struct addr *addr);
 
 /* "02:00:00:00:00:01", and back; -EINVAL. */

@@ -305,6 +305,9 @@ def given_addresses_are_used_and_kept_apart():
     equal(only["ips"], ["203.0.113.9"])
     equal(only["gateway"], {"v4": "169.254.1.1"})
     a.delete()
+    # Who gives addresses himself may give one again at once.
+    again = Link(node, "given-c")
+    equal(code(again.add(ips=["2001:db8:9::1/64"])), 0)
     b.delete()
 
 

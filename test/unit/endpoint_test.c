@@ -151,6 +151,7 @@ static void a_change_is_written_in_place(void **state)
 	assert_int_equal(ep->state, ENDPOINT_CLOSING);
 	assert_int_equal(ep->ifindex, 0);
 	assert_true(addr_is_zero(&ep->addr[FAMILY_V6]));
+	assert_null(endpoint_by_addr(f->eps, &ep->addr[FAMILY_V4]));
 }
 
 static void numbers_rest_first_in_first_out(void **state)
