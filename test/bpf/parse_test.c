@@ -408,9 +408,14 @@ static const uint8_t ext_types[8] = {
 static const uint8_t transports[4] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMPV6,
                                       IPPROTO_NONE};
 
-/* The rules: walk five, hop-by-hop first only, the rest is a transport. */
+/*
+ * The rules: walk five, hop-by-hop first only, one fragment header; the rest is
+ * a transport.
+ */
 static uint8_t chain_transport(const struct spec *s, enum drop *why)
 {
+	bool fragment = false;
+
 	*why = DROP_NONE;
 	for (size_t i = 0; i < s->n_ext; i++) {
 		switch (s->ext[i].type) {
@@ -423,6 +428,10 @@ static uint8_t chain_transport(const struct spec *s, enum drop *why)
 				*why = DROP_SOURCE_ROUTE;
 			break;
 		case IPPROTO_FRAGMENT: /* of a whole packet (RFC 6946) */
+			if (fragment)
+				*why = DROP_EXT_HEADERS;
+			fragment = true;
+			break;
 		case IPPROTO_AH:
 		case IPPROTO_DSTOPTS:
 			break;
