@@ -7,6 +7,7 @@
 #include "cni/command.h"
 #include "cni/delegate.h"
 #include "cni/netns.h"
+#include "cni/queue.h"
 #include "cni/result.h"
 #include "cni/setup.h"
 #include "cni/wire.h"
@@ -20,6 +21,7 @@ struct add {
 	struct attachment at;
 	struct result_ips ips; /* of prevResult or of IPAM */
 	json_t *ipam;          /* IPAM's result; set: it must be released */
+	char queued[IFNAMSIZ]; /* an old DEL's place, which must not undo us */
 	bool made;             /* the pair is ours to delete */
 	bool known;            /* the daemon has an endpoint for it */
 };
@@ -38,36 +40,35 @@ static void mac_derive(const char *host_ifname, uint8_t ret[MAC_LEN])
 	ret[0] = (ret[0] & 0xfe) | 0x02;
 }
 
-/* One of the names is taken: whose, and may it be cleared away? */
+/*
+ * One of the names is taken.  A link of ours that never came to life (it bears
+ * no network's name) was left by an ADD that was killed: cleared away.
+ */
 static enum cni_code add_exists(struct add *add, struct err *err)
 {
-	struct link_info stale;
+	const int ifindex = nl_ifindex(&add->host, add->at.host_ifname);
+	struct link_info link;
 	struct nl pod;
-	int r, ifindex;
+	int r;
 
-	r = nl_open_in(add->netns_fd, &pod, err);
-	if (r)
+	if (ifindex >= 0 && !link_get(&add->host, ifindex, &link, NULL)) {
+		if (*link.alias || link.up)
+			return err_set(err, CNI_EXISTS,
+			               "container %.64s has %s already, as %s",
+			               add->conf->container_id,
+			               add->conf->ifname, link.name);
+		if (link_delete(&add->host, ifindex, err))
+			return CNI_FAILED;
+	}
+	if (nl_open_in(add->netns_fd, &pod, err))
 		return CNI_FAILED;
-	ifindex = nl_ifindex(&pod, add->conf->ifname);
+	r = nl_ifindex(&pod, add->conf->ifname);
 	nl_close(&pod);
-	if (ifindex >= 0)
+	if (r >= 0)
 		return err_set(err, CNI_EXISTS,
 		               "the pod has a device %s already",
 		               add->conf->ifname);
-	r = nl_ifindex(&add->host, add->at.host_ifname);
-	if (r < 0)
-		return CNI_OK;
-	if (link_get(&add->host, r, &stale, NULL))
-		return CNI_OK;
-	if (stale.up)
-		return err_set(err, CNI_EXISTS,
-		               "container %.64s has an attachment %s already, "
-		               "as %s",
-		               add->conf->container_id, add->conf->ifname,
-		               stale.name);
-	/* Left by an ADD that was killed: it never came to life. */
-	return link_delete(&add->host, stale.ifindex, err) ? CNI_FAILED
-	                                                   : CNI_OK;
+	return CNI_OK;
 }
 
 static enum cni_code add_make(struct add *add, struct err *err)
@@ -257,6 +258,7 @@ static enum cni_code add_setup(struct add *add, struct err *err)
 	    netns_enter(add->netns_fd, &add->home_fd, err) ||
 	    setup_pod(&add->at, err))
 		return CNI_FAILED;
+	link_settle(&add->host, add->at.host_ifname);
 	return CNI_OK;
 }
 
@@ -321,6 +323,8 @@ static enum cni_code add_run(struct add *add, json_t **ret, struct err *err)
 		code = err_set(err, CNI_FAILED, "out of memory");
 	if (code)
 		add_undo(add);
+	else
+		queue_remove(add->conf->state_dir, add->queued);
 	json_decref(add->ipam);
 	return code;
 }
@@ -343,7 +347,8 @@ enum cni_code command_add(const struct conf *conf, json_t **ret,
 	add.at.pod_ifname = conf->ifname;
 	add.at.network = conf->name;
 	(void)mac_parse(GATEWAY_MAC, add.at.host_mac);
-	wire_host_ifname(conf->container_id, conf->ifname, add.at.host_ifname);
+	wire_host_ifname(conf->container_id, conf->ifname, add.queued);
+	memcpy(add.at.host_ifname, add.queued, IFNAMSIZ);
 	code = add_run(&add, ret, err);
 	nl_close(&add.host);
 	closep(&add.home_fd);

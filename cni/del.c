@@ -58,7 +58,9 @@ static enum cni_code del_tell(struct del *del, struct err *err)
 	r = del_ask(del, &reply, err);
 	if (r > 0)
 		return (enum cni_code)r;
-	if (r && del_queue(del, r, &reply, err))
+	if (!r) /* also what an earlier DEL could not say */
+		queue_remove(del->conf->state_dir, del->host_ifname);
+	else if (del_queue(del, r, &reply, err))
 		return CNI_AGAIN;
 	del->taken = json_is_true(json_object_get(reply, "taken"));
 	json_decref(reply);

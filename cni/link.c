@@ -2,14 +2,17 @@
 /* link.c - see link.h. */
 #include "cni/link.h"
 
+#include <linux/ethtool.h>
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
+#include <linux/sockios.h>
 #include <linux/veth.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "cni/wire.h"
@@ -128,6 +131,15 @@ int link_find_host(struct nl *host, struct nl *pod, const char *pod_ifname,
 	*ret_host = outside;
 	*ret_pod = inside;
 	return 0;
+}
+
+void link_settle(const struct nl *nl, const char *ifname)
+{
+	struct ethtool_value link = {.cmd = ETHTOOL_GLINK};
+	struct ifreq req = {.ifr_data = (void *)&link};
+
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", ifname);
+	(void)ioctl(nl->fd, SIOCETHTOOL, &req);
 }
 
 int link_delete(struct nl *nl, int ifindex, struct err *err)

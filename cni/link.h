@@ -55,6 +55,16 @@ int link_find_host(struct nl *host, struct nl *pod, const char *pod_ifname,
                    struct link_info *ret_host, struct link_info *ret_pod,
                    struct err *err);
 
+/**
+ * link_settle - let a device that has just got its carrier send.
+ *
+ * Until a worker of the kernel hears of the carrier, which may wait long for
+ * others that change devices, packets to the pod are dropped by a queue that
+ * is not yet there.  Asking for the link's state makes it hear at once (since
+ * Linux 6.8; before, nothing happens).
+ */
+void link_settle(const struct nl *nl, const char *ifname);
+
 /* Delete by number, waiting for the kernel; -ENODEV counts as done. */
 int link_delete(struct nl *nl, int ifindex, struct err *err);
 

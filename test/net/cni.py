@@ -184,10 +184,17 @@ class Call:
                     self.place.run("ip", "-6", "rule").stdout,
                     self.place.run("ip", "route").stdout,
                     self.place.run("ip", "-6", "route").stdout)
+        self.settle()
         before = state()
         yield
         stage.wait_for("the host is as before",
                        lambda: state() == before)
+
+    def settle(self):
+        """Until the links of earlier pods are deleted, which DEL leaves to the
+        daemon."""
+        stage.wait_for("released links are deleted", lambda: not [
+            name for name in self.link_names() if name.startswith("stld")])
 
     def later(self, function):
         self.close_calls.append(function)

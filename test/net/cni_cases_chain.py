@@ -3,6 +3,7 @@
 plugin of a chain: Debian's host-local and ptp, which speak up to CNI 1.0.0,
 and one of ours that speaks all."""
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -17,7 +18,13 @@ from cni_ipam import Ipam
 from stage import equal, ping
 
 case = functools.partial(cni.case, on="node")
-V4, V6 = "10.99.0.5/24", "fd99::5/64"
+_numbers = itertools.count(5)
+
+
+def fresh():
+    """An address of each family that no pod had before."""
+    n = next(_numbers)
+    return f"10.99.{n >> 8}.{n & 255}/16", f"fd99::{n:x}/64"
 
 
 def debian(name, t, command, conf, env=None):
@@ -62,15 +69,16 @@ def local_ipam(t, *subnets):
 @case("the addresses of a delegated plugin are the pod's")
 def _(t):
     pod = t.pod()
-    plugin = Ipam(t, [V4, V6])
+    v4, v6 = fresh()
+    plugin = Ipam(t, [v4, v6])
     result = t.ok("ADD", conf=plugin.conf, env=plugin.env)
     equal([ip["address"] for ip in result["ips"]],
-          ["10.99.0.5/32", "fd99::5/128"])
+          [v4.replace("/16", "/32"), v6.replace("/64", "/128")])
     equal(len(endpoints(t, result)), 1)
     for addr in addresses(result):
         assert ping(t.place, addr), addr
     link, = show(pod, "addr", "show", "eth0")
-    assert "10.99.0.5" in [a["local"] for a in link["addr_info"]]
+    assert v4.split("/")[0] in [a["local"] for a in link["addr_info"]]
     t.ok("DEL", conf=plugin.conf, env=plugin.env)
     equal(plugin.calls(), ["ADD", "DEL"])
 
@@ -78,7 +86,7 @@ def _(t):
 @case("a delegated plugin gets our configuration and our variables")
 def _(t):
     t.pod()
-    plugin = Ipam(t, [V4])
+    plugin = Ipam(t, fresh())
     t.ok("ADD", conf={**plugin.conf, "mtu": 1400}, env=plugin.env)
     equal(plugin.given(), {**t.conf, **plugin.conf, "mtu": 1400})
     with open(f"{plugin.dir}/calls") as f:
@@ -89,10 +97,11 @@ def _(t):
 @case("a delegated plugin's dns is passed on, our own goes first")
 def _(t):
     t.pod()
-    plugin = Ipam(t, [V4], dns={"nameservers": ["192.0.2.1"]})
+    plugin = Ipam(t, fresh(), dns={"nameservers": ["192.0.2.1"]})
     result = t.ok("ADD", conf=plugin.conf, env=plugin.env)
     equal(result["dns"], {"nameservers": ["192.0.2.1"]})
     t.ok("DEL")
+    plugin = Ipam(t, fresh(), dns={"nameservers": ["192.0.2.1"]})
     own = {"dns": {"nameservers": ["192.0.2.2"]}}
     result = t.ok("ADD", conf={**plugin.conf, **own}, env=plugin.env)
     equal(result["dns"], own["dns"])
@@ -124,7 +133,7 @@ def _(t):
 @case("a failed ADD gives the delegated address back")
 def _(t):
     t.pod()
-    plugin = Ipam(t, [V4])
+    plugin = Ipam(t, fresh())
     with t.nothing_left():
         t.fails("ADD", 11, conf={**plugin.conf, "socket": "/none/stile.sock"},
                 env=plugin.env)
@@ -148,7 +157,7 @@ def _(t):
 @case("DEL says when the delegated plugin failed, and frees the link all the same")
 def _(t):
     t.pod()
-    plugin = Ipam(t, [V4])
+    plugin = Ipam(t, fresh())
     with t.nothing_left():
         result = t.ok("ADD", conf=plugin.conf, env=plugin.env)
         plugin.fail({"code": 121, "msg": "disk on fire"})
@@ -158,7 +167,7 @@ def _(t):
 
 @case("CHECK, STATUS and GC ask the delegated plugin too")
 def _(t):
-    plugin = Ipam(t, [V4])
+    plugin = Ipam(t, fresh())
     want = ["ADD"]
     t.pod()
     result = t.ok("ADD", conf=plugin.conf, env=plugin.env)
@@ -348,7 +357,7 @@ def _(t):
 def _(t):
     t.pod()
     ptp(t)
-    plugin = Ipam(t, [V4])
+    plugin = Ipam(t, fresh())
     with t.nothing_left():
         t.fails("ADD", 7, "ipam", conf=plugin.conf, env=plugin.env)
     equal(plugin.calls(), [])
