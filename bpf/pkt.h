@@ -174,6 +174,7 @@ __noinline int pkt_options(struct __sk_buff *skb, __u32 end)
  */
 __noinline int pkt_extensions(struct __sk_buff *skb, struct pkt *pkt)
 {
+	bool fragment = false; /* one was seen, be it a whole packet */
 	__u8 ext[8];
 
 	if (!pkt)
@@ -198,8 +199,9 @@ __noinline int pkt_extensions(struct __sk_buff *skb, struct pkt *pkt)
 		if (proto == IPPROTO_FRAGMENT) {
 			__u16 off = (__u16)ext[2] << 8 | ext[3];
 
-			if (pkt->frag)
+			if (fragment)
 				return DROP_EXT_HEADERS;
+			fragment = true;
 			/* It would overlap the TCP header (RFC 3128). */
 			if (ext[0] == IPPROTO_TCP && (off & 0xfff8) == 8)
 				return DROP_FRAGMENT;
