@@ -41,7 +41,7 @@ def flood():
         for src, dst in zip(flooder.ips, server.ips):
             yield flooder.ns.argv(
                 f"{TOOLS}/flood", "eth0", mac, src, dst,
-                first, EACH, COUNT // 6, RATE)
+                first, EACH, -(-COUNT // 6), RATE)
 
 
 def survives():

@@ -407,8 +407,7 @@ def host_state():
     return sorted(neigh.splitlines()), sorted(routes.splitlines())
 
 
-wait_for("the addresses", lambda: "tentative" not in node.ns.run(
-    "ip", "-6", "addr").stdout)
+node.settled()
 STATE_BEFORE = host_state()
 test("well-made packets of every shape arrive", passes)
 for own in (V4, V6):

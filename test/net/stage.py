@@ -230,7 +230,7 @@ class Sniffer:
 
 # ---- asking many at once ------------------------------------------------------
 
-def connects(attempts, seconds=1.0):
+def connects(attempts, seconds=3.0):
     """Which of (netns, address, port) get a TCP connection: list of bool.
 
     All at once; who has had no answer after @seconds gets none.
@@ -255,7 +255,7 @@ def connects(attempts, seconds=1.0):
     return result
 
 
-def connect(netns, addr, port, seconds=1.0):
+def connect(netns, addr, port, seconds=3.0):
     return connects([(netns, addr, port)], seconds)[0]
 
 
@@ -350,8 +350,7 @@ class Node:
         self.manifests = f"{self.dir}/manifests"
         self.bpffs = f"/sys/fs/bpf/{name}"
         self.daemon, self.pods, self.again = None, {}, ""
-        for path in (self.manifests, self.bpffs):
-            os.makedirs(path, exist_ok=True)
+        os.makedirs(self.manifests, exist_ok=True)
         self.ns, self.far = Netns(name), Netns(f"{name}-far")
         self._uplink(mtu)
 
@@ -365,6 +364,12 @@ class Node:
             ns.run("ip", "link", "set", "uplink", "up")
         self.ns.run("ip", "route", "add", "default", "via", FAR4)
         self.ns.run("ip", "route", "add", "default", "via", FAR6)
+
+    def settled(self):
+        """Until the stacks have done with their own addresses."""
+        wait_for("addresses", lambda: "tentative" not in self.ns.run(
+            "ip", "-6", "address").stdout)
+        return self
 
     # -- the daemon
 
