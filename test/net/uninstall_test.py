@@ -3,9 +3,9 @@
 import os
 
 from stage import (BUILD, Node, connect, done, equal, namespace_manifest, netpol,
-                   run, test)
+                   test)
 
-node = Node()
+node = Node().settled()
 
 
 def sysctls():
@@ -22,7 +22,6 @@ def state():
     def show(*argv):
         return node.ns.run(*argv, check=False).stdout
 
-    programs = run("bpftool", "prog", "show").stdout
     return {
         "links": show("ip", "-o", "link", "show"),
         "addresses": show("ip", "-o", "address", "show"),
@@ -35,8 +34,6 @@ def state():
             "tc", "filter", "show", "dev", "uplink", "egress"),
         "tcx": show("bpftool", "net"),
         "firewall": show("nft", "list", "ruleset"),
-        "programs": sum(name in programs for name in (
-            "stub_from_pod", "stub_to_pod", "stub_from_net", "stub_to_net")),
         "pins": [path for path, _, _ in os.walk(node.bpffs)],
         "files": [path for top in ("run", "state") for path, _, _ in
                   os.walk(f"{node.dir}/{top}")],
