@@ -182,8 +182,8 @@ static int pod_add(struct builder_of *b, const struct pod *pod)
 {
 	const struct pod *stripped;
 
-	if (b->n_here &&
-	    bsearch(&pod, b->here, b->n_here, sizeof(pod), pointer_compare))
+	if (b->n_here && bsearch(&pod, b->here, b->n_here,
+	                         sizeof(const struct pod *), pointer_compare))
 		return 0;
 	stripped = pod_strip(b, pod);
 	if (!stripped)

@@ -240,9 +240,9 @@ static int file_write(const struct numbers *numbers, const char *path,
 		fprintf(file, "%s%u", i ? ", " : "", retired[i]);
 	fputs("]}\n", file);
 	failed = ferror(file);
-	if (fclose(file) || failed)
-		return errno ? -errno : -EIO;
-	return 0;
+	if (fclose(file))
+		return -errno;
+	return failed ? -EIO : 0;
 }
 
 int numbers_save(struct numbers *numbers,

@@ -114,10 +114,10 @@ static bool is_replaced(const struct plan_endpoint *have,
 static void endpoint_first(struct planner *p, const struct plan_endpoint *have,
                            const struct plan_endpoint *want)
 {
-	if (!want || is_replaced(have, want))
-		endpoint_close(p, have);
-	else
+	if (want && !is_replaced(have, want))
 		endpoint_plan(p, have, want);
+	else if (have)
+		endpoint_close(p, have);
 }
 
 /* After the addresses: what was only closed so far. */

@@ -96,10 +96,12 @@ json_t *plan_json(const struct plan *plan)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < plan->n_ops; i++) {
-		json_t *item = op_json(plan, &plan->op[i]);
+		const struct op *op = &plan->op[i];
+		json_t *item = json_pack("{s:s}", "op", op_name[op->kind]);
+		json_t *rest = op_json(plan, op);
 
-		json_object_set_new(item, "op",
-		                    json_string(op_name[plan->op[i].kind]));
+		(void)json_object_update(item, rest);
+		json_decref(rest);
 		json_array_append_new(list, item);
 	}
 	return list;

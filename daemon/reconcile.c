@@ -191,8 +191,10 @@ static int pass_close_only(struct reconcile *rec, struct err *err)
 
 static int pass(struct reconcile *rec, struct err *err)
 {
+	const uint64_t began = loop_now_ns();
 	struct generation gen = {};
 	struct err ignored = {};
+	uint64_t planned;
 	int r = actual_learn(rec, err);
 
 	if (r)
@@ -202,10 +204,18 @@ static int pass(struct reconcile *rec, struct err *err)
 	if (rec->facts == reconcile_facts(rec) && !rec->adopting)
 		return 0;
 	r = generation_make(rec, &gen, err);
+	planned = loop_now_ns();
 	if (!r)
 		r = plan_apply(rec, &gen, err);
 	if (!r && generation_take(rec, &gen))
 		r = err_set(err, -ENOMEM, "out of memory");
+	if (!r)
+		log_debug(
+			"pass %lu: %zu operations, planned in %lu us, done in "
+			"%lu us",
+			(unsigned long)rec->revision, gen.plan.n_ops,
+			(unsigned long)(planned - began) / 1000,
+			(unsigned long)(loop_now_ns() - planned) / 1000);
 	generation_free(&gen);
 	if (last_pods_save(&rec->last, &ignored))
 		log_err("%s", ignored.text);

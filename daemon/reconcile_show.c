@@ -127,7 +127,9 @@ static void addrs_verify(struct verify *v, const struct state *want,
 		b = order >= 0 ? b : NULL;
 		if (!a || !b ||
 		    memcmp(&a->info, &b->info, sizeof(a->info)) != 0)
-			differ(v, "addrs", addr_text(a ? &a->addr : &b->addr),
+			differ(v, "addrs",
+			       addr_text(order <= 0 ? &want->addr[w].addr
+			                            : &have->addr[h].addr),
 			       a ? info_json(&a->info) : json_null(),
 			       b ? info_json(&b->info) : json_null());
 		w += order <= 0;
@@ -155,7 +157,8 @@ static void prefixes_verify(struct verify *v, const struct state *want,
 		if (!a || !b ||
 		    memcmp(&a->info, &b->info, sizeof(a->info)) != 0)
 			differ(v, "prefixes",
-			       prefix_text(a ? &a->key : &b->key),
+			       prefix_text(order <= 0 ? &want->prefix[w].key
+			                              : &have->prefix[h].key),
 			       a ? where_json(&a->info) : json_null(),
 			       b ? where_json(&b->info) : json_null());
 		w += order <= 0;
@@ -198,7 +201,9 @@ static void entries_verify(struct verify *v, uint32_t slot,
 		b = order >= 0 ? b : NULL;
 		if (!a || !b || memcmp(&a->val, &b->val, sizeof(a->val)) != 0)
 			differ(v, "policies",
-			       entry_key(slot, a ? &a->key : &b->key),
+			       entry_key(slot, order <= 0
+			                               ? &want->entry[w].key
+			                               : &have->entry[h].key),
 			       a ? val_json(&a->val) : json_null(),
 			       b ? val_json(&b->val) : json_null());
 		w += order <= 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* reconcile_tend.c - what may wait until a pass is over and things are quiet.
  */
+#include <malloc.h>
 #include <string.h>
 
 #include "daemon/reconcile_impl.h"
@@ -11,6 +12,7 @@
 #define LATEST_NS (250 * MS) /* since the first that waits */
 #define FRESH_LOW 8u         /* slots left: no longer */
 #define REREAD_NS (60000 * MS)
+#define TRIM_NS   (5000 * MS) /* between two; it takes a millisecond or two */
 
 /*
  * The kernel waits for RCU here, 8 ms or more, hence so does everybody who asks
@@ -35,6 +37,11 @@ static void tend_due(struct loop_timer *timer)
 	if (dp_slots_fresh(rec->in.dp) < 2 * FRESH_LOW)
 		loop_timer_arm(rec->in.loop, &rec->tend, QUIET_NS);
 	reconcile_tend_last(rec);
+	/* What passes have freed goes back to the system, now and then. */
+	if (loop_now_ns() > rec->trimmed_ns + TRIM_NS) {
+		(void)malloc_trim(0);
+		rec->trimmed_ns = loop_now_ns();
+	}
 }
 
 static bool is_number_known(uint32_t number, void *user)

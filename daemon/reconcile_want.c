@@ -10,15 +10,16 @@
 static uint64_t mix(uint64_t hash, const void *data, size_t n)
 {
 	const unsigned char *byte = data;
-	uint64_t word;
 
-	for (; n >= sizeof(word); n -= sizeof(word), byte += sizeof(word)) {
-		memcpy(&word, byte, sizeof(word));
+	for (size_t at = 0; at < n; at += sizeof(uint64_t)) {
+		const size_t left = n - at;
+		uint64_t word = 0;
+
+		memcpy(&word, byte + at,
+		       left < sizeof(word) ? left : sizeof(word));
 		hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
 		hash ^= hash >> 29;
 	}
-	for (; n; n--, byte++)
-		hash = (hash ^ *byte) * 0x100000001b3ull;
 	return hash;
 }
 
