@@ -113,7 +113,7 @@ static bool float_read(const char *text, json_t **ret)
 
 json_t *yaml_scalar(const char *text, size_t len)
 {
-	char plain[NUMBER_BYTES + 1];
+	char plain[NUMBER_BYTES + 1] = "";
 	json_t *ret = NULL;
 	size_t n = 0;
 
