@@ -211,20 +211,13 @@ static void twenty_thousand_flows_to_one_destination(void **state)
 	memset(used, 0, sizeof(used));
 	for (unsigned int i = 0; i < FLOWS; i++) {
 		struct spec s = out_of(1 + i % 20, V4, IPPROTO_UDP);
-		struct __sk_buff skb = {.ifindex = run->pod_if[1 + i % 20]};
-		LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p.byte,
-		            .data_out = out.byte,
-		            .data_size_out = sizeof(out.byte), .ctx_in = &skb,
-		            .ctx_size_in = sizeof(skb), .repeat = 1);
 
 		s.sport = (uint16_t)(1000 + i / 20);
 		p = packet_make(&s);
-		opts.data_size_in = (__u32)p.len;
-		assert_int_equal(
-			bpf_prog_test_run_opts(run->prog[HOOK_FROM_POD], &opts),
-			0);
-		assert_int_equal(opts.retval, TC_ACT_REDIRECT);
-		out.len = opts.data_size_out;
+		assert_int_equal(bpfrun_bytes(run, HOOK_FROM_POD,
+		                              run->pod_if[1 + i % 20], &p,
+		                              &out),
+		                 TC_ACT_REDIRECT);
 		port[i] = facts_of("out", &out).sport;
 		assert_false(used[port[i]]);
 		used[port[i]] = 1;

@@ -128,21 +128,6 @@ static int setup(void **state)
 
 /* ---- one operation ------------------------------------------------------- */
 
-static int packet_run(const struct worker *w, unsigned int pod,
-                      const struct packet *p, struct packet *out)
-{
-	struct __sk_buff skb = {.ifindex = w->run->pod_if[pod]};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = p->byte,
-	            .data_size_in = (__u32)p->len, .data_out = out->byte,
-	            .data_size_out = sizeof(out->byte), .ctx_in = &skb,
-	            .ctx_size_in = sizeof(skb), .repeat = 1);
-
-	if (bpf_prog_test_run_opts(w->run->prog[HOOK_FROM_POD], &opts))
-		return -1;
-	out->len = opts.data_size_out;
-	return (int)opts.retval;
-}
-
 /* Is that what this very tuple may meet?  A packet may be lost, not led. */
 static bool verdict_right(const struct flow_case *c, bool answer, int verdict,
                           const struct packet *out)
@@ -177,7 +162,9 @@ static void packet_try(struct worker *w, const struct flow_case *c, uint8_t tcp,
 	spec.tcp = tcp;
 	spec.smac = pod_mac(answer ? c->pod : OPENER);
 	p = packet_make(&spec);
-	verdict = packet_run(w, answer ? c->pod : OPENER, &p, &out);
+	verdict = bpfrun_bytes(w->run, HOOK_FROM_POD,
+	                       w->run->pod_if[answer ? c->pod : OPENER], &p,
+	                       &out);
 	w->seen.packets++;
 	w->seen.lost += tcp == SYN && c->allowed && verdict == TC_ACT_SHOT;
 	if (verdict_right(c, answer, verdict, &out) || w->seen.wrong++)

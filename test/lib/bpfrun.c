@@ -177,6 +177,21 @@ int bpfrun_verdict(const struct bpfrun *run, enum hook hook, uint32_t ifindex,
 	return (int)opts.retval;
 }
 
+int bpfrun_bytes(const struct bpfrun *run, enum hook hook, uint32_t ifindex,
+                 const struct packet *packet, struct packet *ret)
+{
+	struct __sk_buff skb = {.ifindex = ifindex};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet->byte,
+	            .data_size_in = (__u32)packet->len, .data_out = ret->byte,
+	            .data_size_out = sizeof(ret->byte), .ctx_in = &skb,
+	            .ctx_size_in = sizeof(skb), .repeat = 1);
+
+	if (bpf_prog_test_run_opts(run->prog[hook], &opts))
+		return -1;
+	ret->len = opts.data_size_out;
+	return (int)opts.retval;
+}
+
 uint64_t bpfrun_counter(struct bpfrun *run, enum counter which)
 {
 	uint64_t n = 0;

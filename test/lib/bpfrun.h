@@ -74,6 +74,10 @@ struct outcome bpfrun_gso(struct bpfrun *run, enum hook hook, uint32_t ifindex,
 int bpfrun_verdict(const struct bpfrun *run, enum hook hook, uint32_t ifindex,
                    const void *bytes, size_t len);
 
+/* The same with the bytes that came out; -1 when the kernel refuses to run. */
+int bpfrun_bytes(const struct bpfrun *run, enum hook hook, uint32_t ifindex,
+                 const struct packet *packet, struct packet *ret);
+
 /* Forget every flow and fragment, and what endpoints are charged with. */
 void bpfrun_flush(struct bpfrun *run);
 uint64_t bpfrun_counter(struct bpfrun *run, enum counter which);
