@@ -68,9 +68,9 @@ demo:                           ## a node, pods, policies; KEEP=1 leaves it
 	$(ready) all
 	$(Q)O=$O scripts/demo
 
-bench:                          ## the figures, as ratios to peers
-	$(ready) all $(bench_bin)
-	$(Q)O=$O test/bench/run
+bench:                          ## the figures, to peers; BENCH=rr,cni: these
+	$(ready) all $(bench_bin) $(addprefix $O/test/bpf/,lookups_test insns_test)
+	$(Q)O=$O test/bench/run $(BENCH)
 
 mutate:                         ## plant bugs; the tests must catch each
 	$(ready) all

@@ -50,8 +50,8 @@ class Place:
             self.spaces += [node.ns, node.far]
             if node.daemon:
                 node.stop()
-            shutil.rmtree(node.bpffs)
-            shutil.rmtree(node.dir)
+            shutil.rmtree(node.bpffs, ignore_errors=True)
+            shutil.rmtree(node.dir, ignore_errors=True)
         for ns in self.spaces:
             run("ip", "netns", "del", ns.name, check=False)
 
@@ -122,7 +122,7 @@ class Place:
 
     def plugin(self, kind, masquerade):
         """Debian's ptp or bridge, by a real ADD."""
-        name = kind + ("+masq" if masquerade else "")
+        name = kind + ("-masq" if masquerade else "")
         node = self.netns(f"{name}-n")
         pods = self.netns(f"{name}-a"), self.netns(f"{name}-b")
         conf = plugin_conf(kind, name, masquerade)

@@ -49,7 +49,7 @@ class Report:
 
 def row(name, figure, goal, ok):
     """Name, figure, goal, verdict: 100 columns."""
-    room = WIDTH - 2 - 34 - 17 - 7
+    room = WIDTH - 2 - 31 - 12 - 7
     if len(name) > room:
         name = name[:room - 1] + "…"
-    return f"  {name:<{room}}{figure:>34}{goal:>17} {MARK[ok]:<6}".rstrip()
+    return f"  {name:<{room}}{figure:>31}{goal:>12} {MARK[ok]:<6}".rstrip()
