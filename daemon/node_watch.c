@@ -187,6 +187,9 @@ int node_watch_open(struct node *node, struct err *err)
 	if (r)
 		return err_set(err, r, "netlink: %s", strerror(-r));
 	loop_timer_arm(node->loop, &node->look, LOOK_NS);
+	/* What happened while nobody listened is mended in the first turn. */
+	node->suspect = NODE_EVERY;
+	loop_task_schedule(node->loop, &node->settle);
 	return 0;
 }
 

@@ -46,6 +46,15 @@ def removed(kind, *what):
            f"{time.monotonic() - began:.2f} s"
 
 
+def removed_meanwhile():
+    """Without a daemon nobody mends it; the next one does as it starts."""
+    node.stop()
+    node.ns.run("tc", "qdisc", "del", "dev", a.host_ifname, "clsact")
+    equal(connects(ways(), 0.6), [False] * len(ways()), "ways open meanwhile")
+    node.start()
+    wait_for("the repair", lambda: all(connects(ways(), 0.3)), 10)
+
+
 def link_deleted():
     """Somebody deletes the pod's link: others live on, and DEL succeeds."""
     node.ns.run("ip", "link", "del", b.host_ifname)
@@ -60,5 +69,7 @@ test("from_pod removed: nothing passes, and it is repaired", removed, "filter",
      "ingress")
 test("clsact removed: nothing passes, and it is repaired", removed, "qdisc",
      "clsact")
+test("programs removed while the daemon was away are put back at its start",
+     removed_meanwhile)
 test("a deleted link harms nobody else", link_deleted)
 done()
