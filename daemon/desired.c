@@ -119,25 +119,39 @@ static int prefixes_build(const struct desired_input *input,
 
 /* ---- endpoints ---------------------------------------------------------- */
 
-static const struct table *table_of(const struct compiled *compiled,
-                                    unsigned number)
+static const struct endpoint_policy *policy_of(const struct compiled *compiled,
+                                               unsigned number)
 {
 	size_t lo = 0, hi = compiled->n_endpoints;
 
 	while (lo < hi) {
 		const size_t mid = lo + (hi - lo) / 2;
-		const struct endpoint_policy *at = &compiled->endpoint[mid];
 
-		if (at->endpoint == number)
-			return at->table < compiled->n_tables
-			               ? &compiled->table[at->table]
-			               : NULL; /* refused */
-		if (at->endpoint < number)
+		if (compiled->endpoint[mid].endpoint == number)
+			return &compiled->endpoint[mid];
+		if (compiled->endpoint[mid].endpoint < number)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return NULL;
+}
+
+static struct plan_endpoint endpoint_build(const struct desired_input *input,
+                                           unsigned number)
+{
+	const struct endpoint_policy *policy =
+		policy_of(input->compiled, number);
+	struct plan_endpoint ep = {
+		.number = (uint16_t)number,
+		.value = input->endpoint[number],
+	};
+
+	if (policy && policy->refused)
+		ep.newcomer = &input->compiled->table[policy->table];
+	else if (policy && !input->keep[number])
+		ep.table = &input->compiled->table[policy->table];
+	return ep;
 }
 
 static int endpoints_build(const struct desired_input *input,
@@ -151,13 +165,7 @@ static int endpoints_build(const struct desired_input *input,
 		return -ENOMEM;
 	for (unsigned i = 1; i < ENDPOINT_MAX; i++)
 		if (input->endpoint[i].ifindex)
-			ep[n++] = (struct plan_endpoint){
-				.number = (uint16_t)i,
-				.value = input->endpoint[i],
-				.table = input->keep[i]
-			                         ? NULL
-			                         : table_of(input->compiled, i),
-			};
+			ep[n++] = endpoint_build(input, i);
 	ret->endpoint = ep;
 	ret->n_endpoints = n;
 	return 0;

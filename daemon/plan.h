@@ -53,8 +53,8 @@ struct plan_endpoint {
 	struct endpoint value; /* want: slot is not looked at */
 	/* have: what its slot holds, without its bridge.  want: what it should
 	 * hold; NULL: refused or unknown, it keeps its slot, and without one
-	 * it is isolated both ways. */
-	const struct table *table;
+	 * it gets @newcomer; that NULL too: it is isolated both ways. */
+	const struct table *table, *newcomer;
 };
 
 struct plan_slot {

@@ -106,17 +106,18 @@ void plan_choose_slot(struct planner *p, const struct plan_endpoint *have,
                       const struct plan_endpoint *want, uint32_t *ret_slot,
                       size_t *ret_fill)
 {
+	const struct table *table = want->table;
+
 	*ret_fill = NO_FILL;
-	if (!want->table) {
-		*ret_slot = have ? have->value.slot : SLOT_CLOSED;
-		return;
-	}
-	if (have && have->table && table_equal(have->table, want->table)) {
+	if (have &&
+	    (!table || (have->table && table_equal(have->table, table)))) {
 		*ret_slot = have->value.slot;
 		return;
 	}
-	*ret_slot = reserved_slot(want->table);
+	if (!table)
+		table = want->newcomer;
+	*ret_slot = table ? reserved_slot(table) : SLOT_CLOSED;
 	if (*ret_slot < SLOT_MAX)
 		return;
-	slot_for(p, have ? have->table : NULL, want->table, ret_slot, ret_fill);
+	slot_for(p, have ? have->table : NULL, table, ret_slot, ret_fill);
 }

@@ -58,11 +58,28 @@ static const char *endpoint_object(const struct reconcile *rec,
 	return buf;
 }
 
-static void refusals_note(struct reconcile *rec, const struct apply *apply)
+/* Tables that do not fit, by the compiler's or the kernel's word. */
+static void refusals_note(struct reconcile *rec,
+                          const struct compiled *compiled,
+                          const struct apply *apply)
 {
 	json_t *problems = json_array();
-	char object[400], error[400];
+	char object[400], error[600];
 
+	for (size_t i = 0; i < compiled->n_endpoints; i++) {
+		const struct endpoint_policy *ep = &compiled->endpoint[i];
+
+		if (!ep->refused)
+			continue;
+		snprintf(error, sizeof(error),
+		         "%s; its last good policy stays in force, a pod "
+		         "without one is allowed nothing where it is isolated",
+		         ep->refused);
+		problem_add(problems,
+		            endpoint_object(rec, ep->endpoint, object,
+		                            sizeof(object)),
+		            error);
+	}
 	for (size_t i = 0; i < apply->n_refusals; i++) {
 		const struct apply_refusal *no = &apply->refusal[i];
 
@@ -156,7 +173,7 @@ static int plan_apply(struct reconcile *rec, struct generation *gen,
 		return r;
 	}
 	if (gen->arena)
-		refusals_note(rec, &apply);
+		refusals_note(rec, &gen->compiled, &apply);
 	return 0;
 }
 

@@ -20,12 +20,12 @@ struct known {
 	const char *bytes; /* what a table was built from */
 	size_t n;
 	size_t table;
+	bool refused;
 };
 
 struct compile {
 	const struct world *world;
 	struct arena *work, *arena;
-	struct err *err;
 	struct vocab vocab;
 	struct identities ids;
 	struct rules rules;
@@ -101,7 +101,8 @@ static void say_table(struct compile *c, const struct pod *pod)
 	}
 }
 
-static int say_too_big(struct compile *c, const struct pod *pod)
+/* Why the pod has no table of its own; NULL: out of memory. */
+static const char *too_big_text(struct compile *c, const struct pod *pod)
 {
 	char names[160] = "";
 	size_t n = 0;
@@ -110,10 +111,10 @@ static int say_too_big(struct compile *c, const struct pod *pod)
 		n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s",
 		                      i ? ", " : "",
 		                      c->world->netpol[c->policy[i]]->name);
-	return err_set(c->err, -E2BIG,
-	               "pod %s/%.40s: more than %u entries or %u port ranges "
-	               "from its policies %s",
-	               pod->ns, pod->name, SLOT_LARGE, RANGE_LARGE, names);
+	return arena_printf(c->arena,
+	                    "pod %s/%.40s: more than %u entries or %u port "
+	                    "ranges from its policies %s",
+	                    pod->ns, pod->name, SLOT_LARGE, RANGE_LARGE, names);
 }
 
 static bool tables_equal(const struct table *a, const struct table *b)
@@ -150,48 +151,93 @@ static int open_table_put(struct compile *c)
 	return r ? r : table_put(c, &table, &at);
 }
 
-static int table_make(struct compile *c, const struct pod *pod, size_t *ret)
+/* What does not fit: isolated as the policies want, and nothing allowed. */
+static int shut_table_put(struct compile *c, size_t *ret)
+{
+	struct builder *builder = &c->emit.builder;
+	struct table table;
+	int r;
+
+	builder_reset(builder);
+	for (size_t i = 0; i < c->n_policies; i++)
+		for (int dir = 0; dir < DIR__COUNT; dir++)
+			if (c->world->netpol[c->policy[i]]->applies[dir])
+				builder->header.isolated[dir] = 1;
+	r = builder_finish(builder, c->arena, &table);
+	return r ? r : table_put(c, &table, ret);
+}
+
+static int table_make(struct compile *c, const struct pod *pod, size_t *ret,
+                      bool *ret_refused)
 {
 	struct table table;
 	int r = emit_table(&c->emit, pod, c->policy, c->n_policies, c->arena,
 	                   &table);
 
+	*ret_refused = r == -E2BIG;
 	if (r == -E2BIG)
-		return say_too_big(c, pod);
+		return shut_table_put(c, ret);
 	return r ? r : table_put(c, &table, ret);
 }
 
-static int table_of(struct compile *c, const struct pod *pod, size_t *ret)
+/* The table of what say_table() said; it was built for another pod before. */
+static const struct known *known_find(const struct compile *c, uint64_t hash)
 {
-	uint64_t hash;
 	size_t at = 0;
-	char *bytes;
 	uint32_t i;
-	int r;
 
+	while (index_next(&c->by_known, hash, &at, &i))
+		if (c->known[i].n == c->text.n &&
+		    !memcmp(c->known[i].bytes, c->text.byte, c->text.n))
+			return &c->known[i];
+	return NULL;
+}
+
+static int known_add(struct compile *c, const struct pod *pod, uint64_t hash,
+                     const struct known **ret)
+{
+	struct known *known = &c->known[c->n_known];
+	char *bytes;
+	int r = table_make(c, pod, &known->table, &known->refused);
+
+	if (r)
+		return r;
+	bytes = arena_alloc(c->work, c->text.n);
+	if (!bytes)
+		return -ENOMEM;
+	known->bytes = memcpy(bytes, c->text.byte, c->text.n);
+	known->n = c->text.n;
+	*ret = known;
+	return index_put(&c->by_known, c->work, hash, (uint32_t)c->n_known++);
+}
+
+static int table_of(struct compile *c, const struct pod *pod,
+                    struct endpoint_policy *ret)
+{
+	const struct known *known;
+	uint64_t hash;
+	int r = 0;
+
+	*ret = (struct endpoint_policy){.endpoint = pod->endpoint};
 	policies_select(c, pod);
-	*ret = 0;
 	if (!c->n_policies)
 		return 0;
 	say_table(c, pod);
 	if (text_failed(&c->text))
 		return -ENOMEM;
 	hash = hash_bytes(c->text.byte, c->text.n, 0);
-	while (index_next(&c->by_known, hash, &at, &i))
-		if (c->known[i].n == c->text.n &&
-		    !memcmp(c->known[i].bytes, c->text.byte, c->text.n)) {
-			*ret = c->known[i].table;
-			return 0;
-		}
-	r = table_make(c, pod, ret);
+	known = known_find(c, hash);
+	if (!known)
+		r = known_add(c, pod, hash, &known);
 	if (r)
 		return r;
-	bytes = arena_alloc(c->work, c->text.n);
-	if (!bytes)
-		return -ENOMEM;
-	memcpy(bytes, c->text.byte, c->text.n);
-	c->known[c->n_known] = (struct known){bytes, c->text.n, *ret};
-	return index_put(&c->by_known, c->work, hash, (uint32_t)c->n_known++);
+	ret->table = known->table;
+	if (known->refused) {
+		ret->refused = too_big_text(c, pod);
+		if (!ret->refused)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int pod_compare(const void *a, const void *b)
@@ -215,12 +261,10 @@ static int endpoints_compile(struct compile *c, const struct pod **pod,
 	if (open_table_put(c))
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		struct endpoint_policy *policy = &c->out.endpoint[i];
-		int r = table_of(c, pod[i], &policy->table);
+		int r = table_of(c, pod[i], &c->out.endpoint[i]);
 
 		if (r)
 			return r;
-		policy->endpoint = pod[i]->endpoint;
 	}
 	c->out.n_endpoints = n;
 	return 0;
@@ -278,8 +322,7 @@ int policy_compile(const struct world *world, const struct identity *prev,
                    struct err *err)
 {
 	_cleanup_(arena_freep) struct arena *work = arena_new(0);
-	struct compile c = {
-		.world = world, .work = work, .arena = arena, .err = err};
+	struct compile c = {.world = world, .work = work, .arena = arena};
 	int r = work ? vocab_collect(world, work, &c.vocab) : -ENOMEM;
 
 	if (!r)

@@ -256,7 +256,9 @@ struct rule_name {
 struct endpoint_policy {
 	uint16_t endpoint;
 	size_t table; /* index into compiled.table */
-	/* The policies that select it, by direction, for people. */
+	/* NULL, or why its policies do not fit: table then is empty and
+	 * isolated as they want, for a pod that has no last good one. */
+	const char *refused;
 };
 
 struct compiled {
@@ -299,10 +301,10 @@ struct compiled {
  * is ID(CLASS_NODE*, ID_SERIAL_HOST) unless a CIDR tells it apart.
  *
  * Rules wider than one identity are stored once for a class.  A table that
- * would exceed SLOT_LARGE or RANGE_LARGE entries is refused: -E2BIG, @err
- * naming the pod and the policies.
+ * would exceed SLOT_LARGE or RANGE_LARGE entries is refused, see
+ * endpoint_policy: that is its pod's affair, the others go on.
  *
- * Return: 0, -ENOMEM, -E2BIG, -ENOSPC (identities exhausted).
+ * Return: 0, -ENOMEM, -ENOSPC (identities exhausted).
  */
 int policy_compile(const struct world *world, const struct identity *prev,
                    size_t n_prev, struct arena *arena, struct compiled *ret,
