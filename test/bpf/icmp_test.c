@@ -414,6 +414,44 @@ static void segments_are_measured_not_the_packet_that_holds_them(void **state)
 	}
 }
 
+/* BIG TCP (design D16): the length is 0, in IPv6 with a jumbo option. */
+static void a_length_of_0_is_legal_where_segments_are_cut(void **state)
+{
+	struct bpfrun *run = *state;
+
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint32_t head = f ? 60 : 40;
+		struct spec s = udp(pod_addr(1, f),
+		                    f ? A(RIG_NARROW6) : A(RIG_NARROW4));
+		uint8_t *ip;
+		struct packet p;
+		struct outcome o;
+
+		s.proto = IPPROTO_TCP;
+		s.tcp = SYN;
+		s.smac = pod_mac(1);
+		spec_want(run, "SYN", FROM_POD(1), &s, SENT);
+		s.tcp = ACK;
+		s.n_payload = 2500;
+		s.n_ext = f ? 1 : 0;
+		s.ext[0].type = IPPROTO_HOPOPTS;
+		p = packet_make(&s);
+		ip = p.byte + ETH_BYTES;
+		ip[f ? 4 : 2] = ip[f ? 5 : 3] = 0;
+		if (f)
+			memcpy(ip + 42, (uint8_t[]){0xc2, 4, 0, 0, 0, 0}, 6);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
+		               RIG_NARROW_MTU - head);
+		assert_int_equal(o.verdict, TC_ACT_REDIRECT);
+		assert_int_equal(o.drop, DROP_NONE);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
+		               RIG_NARROW_MTU - head + 1);
+		assert_int_equal(o.drop, DROP_TOO_BIG);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p, 0);
+		assert_int_equal(o.drop, DROP_MALFORMED);
+	}
+}
+
 static void the_last_hop_is_said_to_the_pod(void **state)
 {
 	for (enum family f = 0; f < FAMILY__COUNT; f++) {
@@ -481,6 +519,7 @@ int main(void)
 		T(too_big_for_the_route_is_said_to_the_pod),
 		T(too_big_for_a_pod_is_said_to_the_other),
 		T(segments_are_measured_not_the_packet_that_holds_them),
+		T(a_length_of_0_is_legal_where_segments_are_cut),
 		T(the_last_hop_is_said_to_the_pod),
 		T(nothing_is_said_about_errors_and_later_fragments),
 	};

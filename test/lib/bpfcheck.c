@@ -88,6 +88,25 @@ void addr_want(const char *name, struct addr got, struct addr want)
 		         addr_format(&got, a), addr_format(&want, b));
 }
 
+struct spec pod_spec(unsigned int from, unsigned int to, enum family family,
+                     uint8_t proto, uint8_t tcp)
+{
+	return (struct spec){
+		.saddr = pod_addr(from, family),
+		.daddr = pod_addr(to, family),
+		.proto = proto,
+		.sport = 40000,
+		.dport = 80,
+		.tcp = tcp,
+		.n_payload = 10,
+	};
+}
+
+void pod_mute(struct bpfrun *run, unsigned int pod)
+{
+	bpfrun_pod(run, pod, bpfrun_slot(run, 1 << DIR_EGRESS, NULL, 0));
+}
+
 void tcp_establish(struct bpfrun *run, const struct spec *syn, struct place a,
                    struct place b)
 {

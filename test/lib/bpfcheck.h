@@ -58,6 +58,12 @@ struct facts facts_of(const char *name, const struct packet *packet);
 
 void addr_want(const char *name, struct addr got, struct addr want);
 
+/* From pod to pod, port 40000 to 80, ten bytes of payload. */
+struct spec pod_spec(unsigned int from, unsigned int to, enum family family,
+                     uint8_t proto, uint8_t tcp);
+/* From now on the pod may open no flow; no epoch is raised. */
+void pod_mute(struct bpfrun *run, unsigned int pod);
+
 /* Open a TCP flow from pod @a to pod @b, to the point where it is live. */
 void tcp_establish(struct bpfrun *run, const struct spec *syn, struct place a,
                    struct place b);
