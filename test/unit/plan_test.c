@@ -10,245 +10,9 @@
 
 #include "daemon/desired.h"
 #include "lib/addr.h"
+#include "test/lib/sim.h"
 #include "test/lib/world.h"
 #include "test/test.h"
-
-/* ---- a kernel made of arrays -------------------------------------------- */
-
-#define SIM_ENTRIES 20000
-
-struct sim {
-	struct plan_addr addr[2048];
-	struct plan_prefix prefix[2048];
-	struct state state; /* addresses and prefixes: those above */
-	struct endpoint endpoint[ENDPOINT_MAX];
-	struct table slot[SLOT_MAX]; /* entries owned */
-	const struct table *clean[SLOT_MAX];
-	bool used[SLOT_MAX];
-	int fill_slot[ENDPOINT_MAX];
-};
-
-static int entry_order(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct policy_key));
-}
-
-static int range_order(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct range_key));
-}
-
-static void table_sort(struct table *t)
-{
-	if (t->n_entries)
-		qsort(t->entry, t->n_entries, sizeof(*t->entry), entry_order);
-	if (t->n_ranges)
-		qsort(t->range, t->n_ranges, sizeof(*t->range), range_order);
-	for (size_t i = 1; i < t->n_entries; i++)
-		assert_true(entry_order(&t->entry[i - 1], &t->entry[i]) < 0);
-	for (size_t i = 1; i < t->n_ranges; i++)
-		assert_true(range_order(&t->range[i - 1], &t->range[i]) < 0);
-}
-
-static void slot_clear(struct sim *sim, uint32_t slot)
-{
-	free(sim->slot[slot].entry);
-	free(sim->slot[slot].range);
-	sim->slot[slot] = (struct table){};
-	sim->used[slot] = false;
-}
-
-static uint32_t slot_fill(struct sim *sim, const struct fill *fill)
-{
-	uint32_t slot = SLOT_FIRST;
-	struct table *t;
-
-	while (sim->used[slot])
-		assert_true(++slot < SLOT_MAX);
-	t = &sim->slot[slot];
-	*t = fill->table;
-	t->entry = malloc(SIM_ENTRIES * sizeof(*t->entry));
-	t->range = malloc(SIM_ENTRIES * sizeof(*t->range));
-	assert_true(t->n_entries < SIM_ENTRIES && t->n_ranges < SIM_ENTRIES);
-	if (t->n_entries)
-		memcpy(t->entry, fill->table.entry,
-		       t->n_entries * sizeof(*t->entry));
-	if (t->n_ranges)
-		memcpy(t->range, fill->table.range,
-		       t->n_ranges * sizeof(*t->range));
-	table_sort(t);
-	sim->used[slot] = true;
-	return slot;
-}
-
-/* One edit: an entry is put over its like, or taken out. */
-static void slot_edit(struct table *t, const struct slot_edit *edit)
-{
-	const size_t size =
-		edit->is_range ? sizeof(*t->range) : sizeof(*t->entry);
-	const void *key = edit->is_range ? (const void *)&edit->range
-	                                 : (const void *)&edit->key;
-	const size_t key_size =
-		edit->is_range ? sizeof(edit->range) : sizeof(edit->key);
-	size_t *n = edit->is_range ? &t->n_ranges : &t->n_entries;
-	char *all = edit->is_range ? (char *)t->range : (char *)t->entry;
-	size_t i = 0;
-
-	while (i < *n && memcmp(all + i * size, key, key_size) != 0)
-		i++;
-	if (edit->remove) {
-		assert_true(i < *n);
-		memmove(all + i * size, all + (*n - 1) * size, size);
-		--*n;
-	} else {
-		if (i == *n)
-			++*n;
-		assert_true(*n < SIM_ENTRIES);
-		memcpy(all + i * size, key, key_size);
-		memcpy(all + i * size + key_size, &edit->val,
-		       sizeof(edit->val));
-	}
-	table_sort(t);
-}
-
-static void sim_addr(struct sim *sim, const struct plan_addr *addr, bool put)
-{
-	size_t i = 0, n = sim->state.n_addrs;
-
-	while (i < n && addr_compare(&sim->addr[i].addr, &addr->addr) < 0)
-		i++;
-	if (i < n && !addr_compare(&sim->addr[i].addr, &addr->addr)) {
-		if (put) {
-			sim->addr[i] = *addr;
-			return;
-		}
-		memmove(&sim->addr[i], &sim->addr[i + 1],
-		        (n - i - 1) * sizeof(*addr));
-		sim->state.n_addrs--;
-		return;
-	}
-	assert_true(put);
-	memmove(&sim->addr[i + 1], &sim->addr[i], (n - i) * sizeof(*addr));
-	sim->addr[i] = *addr;
-	sim->state.n_addrs++;
-}
-
-static void sim_prefix(struct sim *sim, const struct plan_prefix *prefix,
-                       bool put)
-{
-	size_t i = 0, n = sim->state.n_prefixes;
-
-	while (i < n &&
-	       plan_prefix_compare(&sim->prefix[i].key, &prefix->key) < 0)
-		i++;
-	if (i < n && !plan_prefix_compare(&sim->prefix[i].key, &prefix->key)) {
-		if (put) {
-			sim->prefix[i] = *prefix;
-			return;
-		}
-		memmove(&sim->prefix[i], &sim->prefix[i + 1],
-		        (n - i - 1) * sizeof(*prefix));
-		sim->state.n_prefixes--;
-	} else {
-		assert_true(put);
-		memmove(&sim->prefix[i + 1], &sim->prefix[i],
-		        (n - i) * sizeof(*prefix));
-		sim->prefix[i] = *prefix;
-		sim->state.n_prefixes++;
-	}
-	state_index(&sim->state);
-}
-
-static void sim_op(struct sim *sim, const struct plan *plan,
-                   const struct op *op)
-{
-	const struct fill *fill;
-	uint32_t slot;
-
-	switch (op->kind) {
-	case OP_FILL:
-		fill = &plan->fill[op->fill];
-		slot = slot_fill(sim, fill);
-		sim->fill_slot[op->fill] = (int)slot;
-		sim->clean[slot] = fill->clean;
-		break;
-	case OP_ENDPOINT:
-		sim->endpoint[op->endpoint.number] = op->endpoint.value;
-		if (op->endpoint.fill != NO_FILL)
-			sim->endpoint[op->endpoint.number].slot =
-				(uint32_t)sim->fill_slot[op->endpoint.fill];
-		break;
-	case OP_ENDPOINT_CLEAR:
-		sim->endpoint[op->endpoint.number] = (struct endpoint){};
-		break;
-	case OP_ADDR:
-	case OP_ADDR_REMOVE:
-		sim_addr(sim, &op->addr, op->kind == OP_ADDR);
-		break;
-	case OP_PREFIX:
-	case OP_PREFIX_REMOVE:
-		sim_prefix(sim, &op->prefix, op->kind == OP_PREFIX);
-		break;
-	case OP_RETIRE:
-		for (unsigned i = 1; i < ENDPOINT_MAX; i++)
-			assert_false(sim->endpoint[i].ifindex &&
-			             !sim->endpoint[i].closed &&
-			             sim->endpoint[i].slot == op->slot);
-		slot_clear(sim, op->slot);
-		break;
-	case OP_SETTLE: /* step_op() */
-	case OP_RAISE:
-	case OP__COUNT:
-		break;
-	}
-}
-
-/* ---- what the kernel would say ------------------------------------------ */
-
-struct question {
-	struct addr peer;
-	uint16_t endpoint;
-	uint8_t proto;
-	__be16 port;
-	enum dir dir;
-};
-
-static const struct plan_addr *whole(const struct state *state,
-                                     const struct addr *addr)
-{
-	for (size_t i = 0; i < state->n_addrs; i++)
-		if (!addr_compare(&state->addr[i].addr, addr))
-			return &state->addr[i];
-	return NULL;
-}
-
-static bool answer(const struct state *state, const struct table *table,
-                   const struct question *q)
-{
-	const struct plan_addr *peer = whole(state, &q->peer);
-	const struct policy_val *val;
-
-	if (peer && peer->info.local)
-		return true;
-	if (!table->header.isolated[q->dir])
-		return true;
-	val = table_lookup(table, state_identity(state, &q->peer), q->dir,
-	                   q->proto, q->port);
-	return val && val->allow;
-}
-
-static const struct table *slot_table(const struct sim *sim, uint32_t slot)
-{
-	return &sim->slot[slot];
-}
-
-static const struct table *table_in(const struct state *state, uint16_t number)
-{
-	for (size_t i = 0; i < state->n_endpoints; i++)
-		if (state->endpoint[i].number == number)
-			return state->endpoint[i].table;
-	return NULL;
-}
 
 /* ---- worlds that change ------------------------------------------------- */
 
@@ -330,20 +94,20 @@ static void ask_all(struct play *play, const struct state *want,
 	struct sim *sim = play->sim;
 
 	for (size_t i = 0; i < n_q; i++) {
-		const struct table *old = table_in(&play->have, q[i].endpoint);
-		const struct table *new = table_in(want, q[i].endpoint);
+		const struct table *old = sim_table(&play->have, q[i].endpoint);
+		const struct table *new = sim_table(want, q[i].endpoint);
 		const struct endpoint *ep = &sim->endpoint[q[i].endpoint];
 		char text[ADDR_TEXT_MAX];
 		bool before, after, now;
 
 		/* Who goes away takes no answers with him. */
 		if (!old || !new || ep->closed ||
-		    (whole(&play->have, &q[i].peer) &&
-		     !whole(want, &q[i].peer)))
+		    (sim_whole(&play->have, &q[i].peer) &&
+		     !sim_whole(want, &q[i].peer)))
 			continue;
-		before = answer(&play->have, old, &q[i]);
-		after = answer(want, new, &q[i]);
-		now = answer(&sim->state, slot_table(sim, ep->slot), &q[i]);
+		before = sim_answer(&play->have, old, &q[i]);
+		after = sim_answer(want, new, &q[i]);
+		now = sim_answer(&sim->state, &sim->slot[ep->slot], &q[i]);
 		play->asked++;
 		if (now == before || now == after)
 			continue;
@@ -367,7 +131,7 @@ static size_t questions(struct play *play, struct question *q, size_t max)
 
 		for (int dir = 0; dir < DIR__COUNT && n < max; dir++) {
 			const struct plan_addr *self =
-				whole(&play->have, end[dir]);
+				sim_whole(&play->have, end[dir]);
 
 			if (self && self->info.endpoint)
 				q[n++] = (struct question){
@@ -385,7 +149,7 @@ static bool is_nobody(const struct state *state, const struct addr *addr)
 	struct prefix pool;
 
 	assert_int_equal(prefix_parse("10.0.0.0/24", &pool), 0);
-	return prefix_contains(&pool, addr) && !whole(state, addr);
+	return prefix_contains(&pool, addr) && !sim_whole(state, addr);
 }
 
 /* A flow whose answer changes must be judged anew: an end's epoch rises. */
@@ -399,16 +163,18 @@ static void raises_check(struct play *play, const struct state *want,
 		if (plan->op[i].kind == OP_RAISE)
 			raised[plan->op[i].raise] = true;
 	for (size_t i = 0; i < n_q; i++) {
-		const struct table *old = table_in(&play->have, q[i].endpoint);
-		const struct table *new = table_in(want, q[i].endpoint);
-		const struct plan_addr *peer = whole(&play->have, &q[i].peer);
+		const struct table *old = sim_table(&play->have, q[i].endpoint);
+		const struct table *new = sim_table(want, q[i].endpoint);
+		const struct plan_addr *peer =
+			sim_whole(&play->have, &q[i].peer);
 		char text[ADDR_TEXT_MAX];
 
 		if (!old || !new || is_nobody(&play->have, &q[i].peer) ||
 		    raised[0] || raised[q[i].endpoint] ||
 		    (peer && raised[peer->info.endpoint]))
 			continue;
-		if (answer(&play->have, old, &q[i]) != answer(want, new, &q[i]))
+		if (sim_answer(&play->have, old, &q[i]) !=
+		    sim_answer(want, new, &q[i]))
 			fail_msg("seed %lu: endpoint %u is not raised, though "
 			         "its answer to %s changes",
 			         (unsigned long)play->gen.seed, q[i].endpoint,
@@ -453,7 +219,7 @@ static void step_op(struct play *play, const struct state *want,
 		char when[80];
 
 		if (op->kind == OP_SETTLE)
-			slot_edit(
+			sim_edit(
 				&play->sim
 					 ->slot[play->sim->fill_slot[op->fill]],
 				&plan->fill[op->fill].edit[part]);
@@ -492,14 +258,14 @@ static void step(struct play *play)
 		                    want.n_prefixes * sizeof(*want.prefix));
 	state_settle(play, &want);
 	for (size_t i = 0; i < n_q; i++) {
-		const struct table *new = table_in(&want, q[i].endpoint);
+		const struct table *new = sim_table(&want, q[i].endpoint);
 		const struct endpoint *ep = &play->sim->endpoint[q[i].endpoint];
 
 		if (new)
-			assert_int_equal(answer(&want, new, &q[i]),
-			                 answer(&play->sim->state,
-			                        slot_table(play->sim, ep->slot),
-			                        &q[i]));
+			assert_int_equal(sim_answer(&want, new, &q[i]),
+			                 sim_answer(&play->sim->state,
+			                            &play->sim->slot[ep->slot],
+			                            &q[i]));
 	}
 	arena_free(play->arena);
 	play->arena = arena;
@@ -512,7 +278,7 @@ static void step(struct play *play)
 static void play_free(struct play *play)
 {
 	for (uint32_t i = 0; i < SLOT_MAX; i++)
-		slot_clear(play->sim, i);
+		sim_slot_clear(play->sim, i);
 	for (size_t i = 0; i < play->n_known; i++)
 		free((char *)play->known[i].key);
 	free(play->known);
@@ -557,10 +323,204 @@ static void a_packet_meets_the_old_answer_or_the_new_one(void **state)
 	assert_true(asked > 1000);
 }
 
+/* ---- by hand ------------------------------------------------------------ */
+
+#define A ID(CLASS_POD4, 100)
+#define B ID(CLASS_POD4, 101)
+#define C ID(CLASS_POD4, 102)
+
+/* An ingress-isolated table that allows these peers everything. */
+static struct table allowing(struct policy_entry *entry, const uint32_t *peer,
+                             size_t n)
+{
+	struct table table = {
+		.header = {.isolated = {1, 0}},
+		.entry = entry,
+		.n_entries = n,
+	};
+
+	for (size_t i = 0; i < n; i++)
+		entry[i] = (struct policy_entry){.key = {.peer = peer[i]},
+		                                 .val = {.allow = 1}};
+	if (n)
+		table.header.shapes[DIR_INGRESS] =
+			SHAPE_BIT(LEVEL_ID, SHAPE_ALL);
+	return table;
+}
+
+static struct plan_addr at(unsigned last, uint32_t identity)
+{
+	struct plan_addr addr = {.info = {.identity = identity}};
+
+	assert_int_equal(addr_parse("10.9.0.0", &addr.addr), 0);
+	addr.addr.byte[15] = (__u8)last;
+	return addr;
+}
+
+static struct plan_endpoint endpoint(uint16_t number, uint32_t serial,
+                                     uint32_t slot, const struct table *table)
+{
+	return (struct plan_endpoint){
+		.number = number,
+		.value = {.ifindex = number + 100u,
+	                  .serial = serial,
+	                  .slot = slot},
+		.table = table,
+	};
+}
+
+/* Where the first operation of that kind stands; SIZE_MAX. */
+static size_t op_at(const struct plan *plan, enum op_kind kind)
+{
+	for (size_t i = 0; i < plan->n_ops; i++)
+		if (plan->op[i].kind == kind)
+			return i;
+	return SIZE_MAX;
+}
+
+/* Two remote pods are alike; one gets other labels, no table changes. */
+static void a_peer_that_leaves_its_like_is_judged_anew(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
+	const uint32_t peers[] = {A};
+	struct policy_entry entry[1];
+	const struct table table = allowing(entry, peers, 1);
+	const struct plan_addr had[] = {at(1, A), at(2, A)};
+	const struct plan_addr gets[] = {at(1, A), at(2, B)};
+	const struct plan_endpoint ep = endpoint(7, 1, 5, &table);
+	const struct plan_slot slot = {5, &table};
+	const struct state have = {.addr = had,
+	                           .n_addrs = 2,
+	                           .endpoint = &ep,
+	                           .n_endpoints = 1,
+	                           .slot = &slot,
+	                           .n_slots = 1};
+	struct state want = have;
+	struct plan plan;
+
+	(void)state;
+	want.addr = gets;
+	assert_int_equal(plan_make(&have, &want, arena, &plan), 0);
+	assert_int_equal(plan.n_ops, 2);
+	assert_int_equal(plan.op[0].kind, OP_ADDR);
+	assert_int_equal(plan.op[1].kind, OP_RAISE);
+	assert_int_equal(plan.op[1].raise, 7);
+}
+
+/*
+ * B is left by one address and joined by another: who leaves goes first, then
+ * B is settled, then the other joins.
+ */
+static void numbers_that_stay_are_settled_between_leaving_and_joining(
+	void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
+	const uint32_t old_peers[] = {A}, new_peers[] = {B};
+	struct policy_entry old_entry[1], new_entry[1];
+	const struct table old = allowing(old_entry, old_peers, 1);
+	const struct table new = allowing(new_entry, new_peers, 1);
+	const struct plan_addr had[] = {at(1, A), at(2, B)};
+	const struct plan_addr gets[] = {at(1, B), at(2, C)};
+	const struct plan_endpoint from = endpoint(7, 1, 5, &old);
+	const struct plan_endpoint to = endpoint(7, 1, 0, &new);
+	const struct plan_slot slot = {5, &old};
+	const struct state have = {.addr = had,
+	                           .n_addrs = 2,
+	                           .endpoint = &from,
+	                           .n_endpoints = 1,
+	                           .slot = &slot,
+	                           .n_slots = 1};
+	const struct state want = {
+		.addr = gets, .n_addrs = 2, .endpoint = &to, .n_endpoints = 1};
+	static const enum op_kind order[] = {OP_FILL,   OP_ENDPOINT, OP_ADDR,
+	                                     OP_SETTLE, OP_ADDR,     OP_RAISE,
+	                                     OP_RETIRE};
+	struct plan plan;
+
+	(void)state;
+	assert_int_equal(plan_make(&have, &want, arena, &plan), 0);
+	assert_int_equal(plan.n_ops, ARRAY_SIZE(order));
+	for (size_t i = 0; i < plan.n_ops; i++)
+		assert_int_equal(plan.op[i].kind, order[i]);
+	assert_int_equal(plan.op[2].addr.info.identity, C);
+	assert_int_equal(plan.op[4].addr.info.identity, B);
+	assert_int_equal(plan.fill[0].n_bridge, 1);
+	assert_int_equal(plan.fill[0].bridge[0], A);
+}
+
+/* The number's next pod must not be reached by the last one's address. */
+static void a_number_changes_hands_behind_a_closed_door(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
+	struct plan_addr had = at(1, A), gets = at(2, A);
+	const struct table open = {};
+	const struct plan_endpoint first = endpoint(7, 1, SLOT_OPEN, &open);
+	const struct plan_endpoint second = endpoint(7, 2, 0, &open);
+	struct state have = {
+		.n_addrs = 1, .endpoint = &first, .n_endpoints = 1};
+	struct state want = {
+		.n_addrs = 1, .endpoint = &second, .n_endpoints = 1};
+	struct plan plan;
+
+	(void)state;
+	had.info.endpoint = gets.info.endpoint = 7;
+	have.addr = &had;
+	want.addr = &gets;
+	assert_int_equal(plan_make(&have, &want, arena, &plan), 0);
+	assert_int_equal(plan.n_ops, 5);
+	assert_int_equal(plan.op[0].kind, OP_ENDPOINT);
+	assert_int_equal(plan.op[0].endpoint.value.closed, 1);
+	assert_int_equal(plan.op[0].endpoint.value.serial, 1);
+	assert_int_equal(plan.op[1].kind, OP_ADDR);
+	assert_int_equal(plan.op[2].kind, OP_ADDR_REMOVE);
+	assert_int_equal(plan.op[3].kind, OP_ENDPOINT);
+	assert_int_equal(plan.op[3].endpoint.value.closed, 0);
+	assert_int_equal(plan.op[3].endpoint.value.serial, 2);
+	assert_int_equal(plan.op[4].kind, OP_RAISE);
+}
+
+static void who_has_no_table_keeps_his_slot_or_is_shut(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
+	const uint32_t peers[] = {A};
+	struct policy_entry entry[1];
+	const struct table table = allowing(entry, peers, 1);
+	const struct table shut = allowing(NULL, NULL, 0);
+	const struct plan_endpoint had = endpoint(7, 1, 5, &table);
+	const struct plan_slot slot = {5, &table};
+	struct plan_endpoint gets[] = {endpoint(7, 1, 0, NULL),
+	                               endpoint(8, 1, 0, NULL),
+	                               endpoint(9, 1, 0, NULL)};
+	const struct state have = {.endpoint = &had,
+	                           .n_endpoints = 1,
+	                           .slot = &slot,
+	                           .n_slots = 1};
+	const struct state want = {.endpoint = gets, .n_endpoints = 3};
+	struct plan plan;
+	size_t at;
+
+	(void)state;
+	gets[2].newcomer = &shut;
+	assert_int_equal(plan_make(&have, &want, arena, &plan), 0);
+	assert_int_equal(op_at(&plan, OP_RETIRE), SIZE_MAX);
+	assert_int_equal(plan.n_fills, 1);
+	assert_ptr_equal(plan.fill[0].clean, &shut);
+	at = op_at(&plan, OP_ENDPOINT);
+	assert_int_equal(plan.op[at].endpoint.number, 8);
+	assert_int_equal(plan.op[at].endpoint.value.slot, SLOT_CLOSED);
+	assert_int_equal(plan.op[at + 1].endpoint.number, 9);
+	assert_int_equal(plan.op[at + 1].endpoint.fill, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_packet_meets_the_old_answer_or_the_new_one),
+		cmocka_unit_test(a_peer_that_leaves_its_like_is_judged_anew),
+		cmocka_unit_test(
+			numbers_that_stay_are_settled_between_leaving_and_joining),
+		cmocka_unit_test(a_number_changes_hands_behind_a_closed_door),
+		cmocka_unit_test(who_has_no_table_keeps_his_slot_or_is_shut),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
