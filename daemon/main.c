@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* main.c - stiled: every part of it, in the order in which they start. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -195,6 +196,8 @@ static void first_pass(struct daemon *daemon)
 		log_err("the first pass: %s; it is tried again", err.text);
 		reconcile_schedule(daemon->reconcile);
 	}
+	/* Reading all the manifests took more than keeping them does. */
+	(void)malloc_trim(0);
 }
 
 /* Who asks after he changed a manifest is answered by the new one. */

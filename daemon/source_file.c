@@ -34,37 +34,25 @@ struct source_file *source_file_find(struct source_files *files,
 	return file;
 }
 
-static void ids_free(char **id, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(id[i]);
-	free(id);
-}
-
 static void file_free(struct source_files *files, struct source_file *file)
 {
 	HASH_DEL(files->files, file);
-	ids_free(file->id, file->n_ids);
-	free(file->name);
+	free(file->id);
 	free(file);
 }
 
 static struct source_file *file_at(struct source_files *files, const char *name)
 {
 	struct source_file *file = source_file_find(files, name);
-	char *copy;
+	const size_t len = strlen(name);
 
 	if (file)
 		return file;
-	file = calloc(1, sizeof(*file));
-	copy = strdup(name);
-	if (!file || !copy) {
-		free(file);
-		free(copy);
+	file = calloc(1, sizeof(*file) + len + 1);
+	if (!file)
 		return NULL;
-	}
-	file->name = copy;
-	HASH_ADD_KEYPTR(hh, files->files, file->name, strlen(file->name), file);
+	memcpy(file->name, name, len);
+	HASH_ADD_KEYPTR(hh, files->files, file->name, len, file);
 	return file;
 }
 
@@ -186,29 +174,45 @@ static void object_drop(struct source_files *files,
 
 /* ---- a file's content ---- */
 
-/* The ids of @objects, in their order; what has none is said in @ret_err. */
-static char **ids_read(json_t *objects, size_t *ret_n, struct err *ret_err)
+/* How long the ids of @objects are together; what has none is said. */
+static size_t ids_measure(json_t *objects, struct err *ret_err)
 {
-	char **id = calloc(json_array_size(objects) + 1, sizeof(*id));
+	size_t i, bytes = 0;
 	json_t *doc;
-	size_t i;
 
 	json_array_foreach(objects, i, doc)
 	{
 		char text[STORE_ID_MAX];
 		struct err err = {};
 
-		if (!id)
-			break;
-		if (store_id(doc, text, sizeof(text), &err)) {
-			if (!ret_err->text[0])
-				err_set(ret_err, -EINVAL,
-				        "object %zu: %s; the others apply",
-				        i + 1, err.text);
+		if (!store_id(doc, text, sizeof(text), &err))
+			bytes += sizeof(char *) + strlen(text) + 1;
+		else if (!ret_err->text[0])
+			err_set(ret_err, -EINVAL,
+			        "object %zu: %s; the others apply", i + 1,
+			        err.text);
+	}
+	return bytes;
+}
+
+/* The ids of @objects in their order, pointers first, then the text. */
+static char **ids_read(json_t *objects, size_t *ret_n, struct err *ret_err)
+{
+	const size_t bytes = ids_measure(objects, ret_err);
+	char **id = malloc(bytes ? bytes : 1), *end = (char *)id + bytes;
+	json_t *doc;
+	size_t i;
+
+	json_array_foreach(objects, i, doc)
+	{
+		char text[STORE_ID_MAX];
+		struct err err;
+
+		if (!id || store_id(doc, text, sizeof(text), &err))
 			continue;
-		}
-		id[*ret_n] = strdup(text);
-		*ret_n += !!id[*ret_n];
+		end -= strlen(text) + 1;
+		memcpy(end, text, strlen(text) + 1);
+		id[(*ret_n)++] = end;
 	}
 	return id;
 }
@@ -220,14 +224,12 @@ static size_t ids_sort(const char *name, char **id, size_t n)
 
 	qsort(id, n, sizeof(*id), id_compare);
 	for (size_t i = 0; i < n; i++) {
-		if (kept && !strcmp(id[kept - 1], id[i])) {
+		if (kept && !strcmp(id[kept - 1], id[i]))
 			log_warn("manifest '%s': %s stands twice, the last "
 			         "one counts",
 			         name, id[i]);
-			free(id[i]);
-			continue;
-		}
-		id[kept++] = id[i];
+		else
+			id[kept++] = id[i];
 	}
 	return kept;
 }
@@ -254,7 +256,10 @@ static void objects_put(struct source_files *files, struct source_file *file,
 static void file_apply(struct source_files *files, struct source_file *file,
                        json_t *objects)
 {
-	const struct source_file before = *file;
+	struct {
+		char **id;
+		size_t n_ids;
+	} before = {file->id, file->n_ids};
 	char own[STORE_ID_MAX];
 	struct err err = {};
 	size_t n = 0;
@@ -271,7 +276,7 @@ static void file_apply(struct source_files *files, struct source_file *file,
 	for (size_t i = 0; i < before.n_ids; i++)
 		if (!file_gives(file, before.id[i]))
 			object_drop(files, file, before.id[i]);
-	ids_free(before.id, before.n_ids);
+	free(before.id);
 	file_id(file->name, own);
 	if (err.text[0])
 		file_refuse(files, file->name, err.text);
@@ -279,26 +284,25 @@ static void file_apply(struct source_files *files, struct source_file *file,
 		store_remove(files->store, own);
 }
 
-static void stamp_set(struct source_file *file, const struct stat *st)
+/* One number for all that a changed content would change; never 0. */
+static uint64_t stamp_of(const struct stat *st)
 {
-	file->stamp.dev = st->st_dev;
-	file->stamp.ino = st->st_ino;
-	file->stamp.size = st->st_size;
-	file->stamp.mtime = st->st_mtim;
-	file->stamp.ctime = st->st_ctim;
-}
+	const uint64_t field[] = {
+		st->st_dev,
+		st->st_ino,
+		(uint64_t)st->st_size,
+		(uint64_t)st->st_mtim.tv_sec,
+		(uint64_t)st->st_mtim.tv_nsec,
+		(uint64_t)st->st_ctim.tv_sec,
+		(uint64_t)st->st_ctim.tv_nsec,
+	};
+	uint64_t hash = 0xcbf29ce484222325u;
 
-static bool same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
-static bool stamp_is(const struct source_file *file, const struct stat *st)
-{
-	return file->stamp.dev == st->st_dev && file->stamp.ino == st->st_ino &&
-	       file->stamp.size == st->st_size &&
-	       same_time(&file->stamp.mtime, &st->st_mtim) &&
-	       same_time(&file->stamp.ctime, &st->st_ctim);
+	for (size_t i = 0; i < ARRAY_SIZE(field); i++) {
+		hash = (hash ^ field[i]) * 0x9e3779b97f4a7c15u;
+		hash ^= hash >> 29;
+	}
+	return hash | 1;
 }
 
 void source_file_read(struct source_files *files, const char *name,
@@ -317,14 +321,14 @@ void source_file_read(struct source_files *files, const char *name,
 	file->leaving = false;
 	file->seen = true;
 	if (if_changed && !fstatat(files->dir_fd, name, &st, 0) &&
-	    stamp_is(file, &st))
+	    file->stamp == stamp_of(&st))
 		return;
 	r = source_load(files->dir_fd, name, busy_too, &st, &objects, &err);
 	file->busy = r == -EBUSY;
 	file->leaving = r == -ENOENT;
 	if (r == -EBUSY || r == -ENOENT)
 		return;
-	stamp_set(file, &st);
+	file->stamp = stamp_of(&st);
 	if (!r) {
 		file_apply(files, file, objects);
 		return;

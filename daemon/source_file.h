@@ -14,20 +14,15 @@
 #include "daemon/store.h"
 
 struct source_file {
-	char *name; /* in the directory */
-	char **id;  /* of what it gives, sorted; owned */
+	char **id; /* of what it gives, sorted; one allocation with the text */
 	size_t n_ids;
 	uint64_t change; /* rises: the file with the higher one counts */
-	struct {
-		dev_t dev;
-		ino_t ino;
-		off_t size;
-		struct timespec mtime, ctime;
-	} stamp;      /* of the content last read */
-	bool seen;    /* by the scan that runs */
-	bool busy;    /* open for writing: to be read when it is closed */
-	bool leaving; /* gone; its objects follow */
+	uint64_t stamp;  /* of the content last read: inode, size, times */
+	bool seen;       /* by the scan that runs */
+	bool busy;       /* open for writing: to be read when it is closed */
+	bool leaving;    /* gone; its objects follow */
 	UT_hash_handle hh;
+	char name[]; /* in the directory */
 };
 
 struct source_files {

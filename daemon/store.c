@@ -9,17 +9,16 @@
 
 #include "lib/util.h"
 
+#define OBJECT_SMALL     ((size_t)8192)
 #define OBJECT_BYTES_MAX ((size_t)64 << 20) /* of one object, read */
 
 static void object_free(struct store_object *object)
 {
 	arena_free(object->arena);
-	free(object->id);
 	free(object->origin);
 	free(object->error);
 	free(object);
 }
-DEFINE_CLEANUP(struct store_object *, object_free)
 
 static void changed(struct store *store)
 {
@@ -104,19 +103,17 @@ const struct store_object *store_find(const struct store *store, const char *id)
 /* The object of that id, made when it is new; NULL: out of memory. */
 static struct store_object *object_at(struct store *store, const char *id)
 {
-	_cleanup_(object_freep) struct store_object *object = find(store, id);
+	struct store_object *object = find(store, id);
+	const size_t len = strlen(id);
 
 	if (object)
-		return TAKE(object);
-	object = calloc(1, sizeof(*object));
+		return object;
+	object = calloc(1, sizeof(*object) + len + 1);
 	if (!object)
 		return NULL;
-	object->id = strdup(id);
-	if (!object->id)
-		return NULL;
-	HASH_ADD_KEYPTR(hh, store->objects, object->id, strlen(object->id),
-	                object);
-	return TAKE(object);
+	object->id = memcpy(object + 1, id, len + 1);
+	HASH_ADD_KEYPTR(hh, store->objects, object->id, len, object);
+	return object;
 }
 
 /* Where the newest version stands and what is wrong with it; 0 or -ENOMEM. */
@@ -210,11 +207,35 @@ static int object_replace(struct store *store, const char *id,
 	return 0;
 }
 
-int store_put(struct store *store, json_t *doc, const char *origin,
-              struct err *err)
+/*
+ * Thousands of small objects stay: each is read twice, the second time into
+ * memory of its very size.
+ */
+static int object_read(json_t *doc, struct arena **ret_arena,
+                       struct object *ret, struct err *err)
 {
 	_cleanup_(arena_freep) struct arena *arena =
 		arena_new(OBJECT_BYTES_MAX);
+	int r = arena ? object_parse(doc, arena, ret, err) : -ENOMEM;
+	size_t used;
+
+	if (r)
+		return r;
+	used = arena_used(arena);
+	if (used <= OBJECT_SMALL) {
+		arena_free(arena);
+		arena = arena_new_sized(OBJECT_BYTES_MAX, used);
+		r = arena ? object_parse(doc, arena, ret, err) : -ENOMEM;
+	}
+	if (!r)
+		*ret_arena = TAKE(arena);
+	return r;
+}
+
+int store_put(struct store *store, json_t *doc, const char *origin,
+              struct err *err)
+{
+	_cleanup_(arena_freep) struct arena *arena = NULL;
 	const struct store_object *old;
 	struct object got = {};
 	char id[STORE_ID_MAX];
@@ -223,9 +244,7 @@ int store_put(struct store *store, json_t *doc, const char *origin,
 
 	if (r)
 		return r;
-	if (!arena)
-		return err_set(err, -ENOMEM, "%s: out of memory", id);
-	r = object_parse(doc, arena, &got, &why);
+	r = object_read(doc, &arena, &got, &why);
 	if (!r && got.kind == OBJECT_NONE)
 		return 0;
 	old = find(store, id);

@@ -16,6 +16,8 @@ struct arena;
 
 /* @cap_bytes 0: no cap.  Return: NULL when out of memory. */
 struct arena *arena_new(size_t cap_bytes);
+/* The same, its first block holding @first_bytes: for a size that is known. */
+struct arena *arena_new_sized(size_t cap_bytes, size_t first_bytes);
 void arena_free(struct arena *arena);
 DEFINE_CLEANUP(struct arena *, arena_free)
 
@@ -23,6 +25,7 @@ void *arena_alloc(struct arena *arena, size_t bytes);
 /* @n elements of @size bytes, overflow checked. */
 void *arena_array(struct arena *arena, size_t n, size_t size);
 char *arena_strdup(struct arena *arena, const char *text);
-__attribute__((format(printf, 2, 3))) char *
-arena_printf(struct arena *arena, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) char *arena_printf(struct arena *arena,
+                                                         const char *fmt, ...);
 size_t arena_bytes(const struct arena *arena); /* taken from the system */
+size_t arena_used(const struct arena *arena);  /* of them, by allocations */
