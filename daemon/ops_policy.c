@@ -29,21 +29,40 @@ static bool is_netpol(const struct store_object *object)
 	return !strncmp(object->id, NETPOL_PREFIX, strlen(NETPOL_PREFIX));
 }
 
-/* Pods of this node that it selects. */
-static int selected(const struct daemon *daemon, const struct netpol *netpol)
-{
-	int n = 0;
+/* The pods of this node, looked up once for all policies. */
+struct here {
+	const struct pod *pod[ENDPOINT_MAX];
+	size_t n;
+};
 
+static void here_find(const struct daemon *daemon, struct here *here)
+{
+	here->n = 0;
 	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
 		const struct ep *ep = &daemon->endpoints.ep[i];
 		const struct pod *pod;
 
-		if (ep->state != ENDPOINT_READY ||
-		    strcmp(ep->pod_ns, netpol->ns) != 0)
+		if (ep->state != ENDPOINT_READY || !ep->pod_name[0])
 			continue;
 		pod = store_pod(&daemon->store, ep->pod_ns, ep->pod_name);
-		n += pod && selector_match(&netpol->pod_selector, &pod->labels);
+		if (pod)
+			here->pod[here->n++] = pod;
 	}
+}
+
+static bool selects(const struct netpol *netpol, const struct pod *pod)
+{
+	return !strcmp(netpol->ns, pod->ns) &&
+	       selector_match(&netpol->pod_selector, &pod->labels);
+}
+
+/* How many pods of this node it selects. */
+static int selected(const struct here *here, const struct netpol *netpol)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < here->n; i++)
+		n += selects(netpol, here->pod[i]);
 	return n;
 }
 
@@ -90,7 +109,7 @@ static json_t *directions_json(const struct netpol *netpol)
 	return list;
 }
 
-static json_t *netpol_json(const struct daemon *daemon,
+static json_t *netpol_json(const struct here *here,
                            const struct store_object *object,
                            const json_t *problems)
 {
@@ -111,7 +130,7 @@ static json_t *netpol_json(const struct daemon *daemon,
 		(void)json_object_update_new(
 			line,
 			json_pack("{s:i, s:o, s:i, s:i}", "endpoints",
-		                  selected(daemon, netpol), "directions",
+		                  selected(here, netpol), "directions",
 		                  directions_json(netpol), "ingress_rules",
 		                  (int)netpol->n_rules[DIR_INGRESS],
 		                  "egress_rules",
@@ -165,11 +184,13 @@ static json_t *policy_list(struct daemon *daemon, const json_t *request)
 	_cleanup_(free_p) const struct store_object **policies =
 		policies_sorted(daemon, &n);
 	json_t *list = json_array(), *problems = problems_of(daemon);
+	struct here here;
 
 	(void)request;
+	here_find(daemon, &here);
 	for (size_t i = 0; policies && i < n; i++)
 		(void)json_array_append_new(
-			list, netpol_json(daemon, policies[i], problems));
+			list, netpol_json(&here, policies[i], problems));
 	json_decref(problems);
 	return show_items(list);
 }
@@ -216,23 +237,15 @@ static json_t *rules_json(const struct netpol *netpol, enum dir dir)
 	return list;
 }
 
-static json_t *selected_json(const struct daemon *daemon,
+static json_t *selected_json(const struct here *here,
                              const struct netpol *netpol)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
-		const struct ep *ep = &daemon->endpoints.ep[i];
-		const struct pod *pod;
-
-		if (ep->state != ENDPOINT_READY ||
-		    strcmp(ep->pod_ns, netpol->ns) != 0)
-			continue;
-		pod = store_pod(&daemon->store, ep->pod_ns, ep->pod_name);
-		if (pod && selector_match(&netpol->pod_selector, &pod->labels))
-			(void)json_array_append_new(list,
-			                            json_string(ep->pod_name));
-	}
+	for (size_t i = 0; i < here->n; i++)
+		if (selects(netpol, here->pod[i]))
+			(void)json_array_append_new(
+				list, json_string(here->pod[i]->name));
 	return list;
 }
 
@@ -241,6 +254,7 @@ static json_t *policy_get(struct daemon *daemon, const json_t *request)
 	const char *name = json_string_value(json_object_get(request, "name"));
 	const struct store_object *object;
 	json_t *line, *problems;
+	struct here here;
 	int n = 0;
 
 	object = name ? policy_named(daemon, name, &n) : NULL;
@@ -250,7 +264,8 @@ static json_t *policy_get(struct daemon *daemon, const json_t *request)
 		                    : "no such policy; `stile policy list` "
 		                      "shows them");
 	problems = problems_of(daemon);
-	line = netpol_json(daemon, object, problems);
+	here_find(daemon, &here);
+	line = netpol_json(&here, object, problems);
 	json_decref(problems);
 	if (line && object->object.kind == OBJECT_NETPOL) {
 		const struct netpol *netpol = &object->object.netpol;
@@ -260,7 +275,7 @@ static json_t *policy_get(struct daemon *daemon, const json_t *request)
 			line,
 			json_pack("{s:s, s:o, s:o, s:o}", "subject",
 		                  subject ? subject : "", "pods",
-		                  selected_json(daemon, netpol), "ingress",
+		                  selected_json(&here, netpol), "ingress",
 		                  rules_json(netpol, DIR_INGRESS), "egress",
 		                  rules_json(netpol, DIR_EGRESS)));
 	}

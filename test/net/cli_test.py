@@ -4,6 +4,7 @@
     internet --- node ---+--- shop/web, shop/db
                          +--- visitors/guest
 """
+import contextlib
 import json
 import os
 import pty
@@ -312,6 +313,44 @@ def end_of_a_flow():
     return f"{value['packets']} packets, {value['bytes']} bytes"
 
 
+def names_of_their_time():
+    """A pod that is gone keeps its name in what was; its number's next owner
+    has another."""
+    gone = node.pod("visitors/gone", {"app": "gone"})
+    connect(gone.ns, web.v4, 4712, 0.1)
+    mine = wait_for("its event", lambda: node.flows(
+        "--from-pod", "visitors/gone", "--port", "4712"), 5)
+    node.delete("visitors/gone")
+    wait_for("its end", lambda: not [
+        e for e in node.ask("endpoint", "list") if e["pod"] == "gone"], 10)
+    node.remove("pod-visitors-gone.json")
+    equal(node.flows("--from-pod", "visitors/gone", "--port", "4712"), mine,
+          "its events, later")
+
+
+def audited():
+    """In audit mode what policy would drop passes, and says so."""
+    other = Node("audit", args=("--policy", "audit"))
+    other.start()
+    other.put("ns.json", namespace_manifest("a"))
+    x, y = other.pod("a/x", {"app": "x"}), other.pod("a/y", {"app": "y"})
+    other.put("deny.json", netpol("a/closed", {"app": "y"}, ingress=[]))
+    wait_for("the policy", lambda: other.stile(
+        "policy", "why", "a/x", "a/y", "80/tcp", check=False).returncode == 1, 5)
+    server = y.ns.listen(80)
+    assert connect(x.ns, y.v4, 80), "audit mode drops"
+    server.close()
+    flow = wait_for("the event", lambda: other.flows(
+        "--verdict", "AUDIT", "--port", "80"), 5)[0]
+    equal([p["name"] for p in flow["ingress_denied_by"]], ["closed"],
+          "isolated by")
+    assert flow["Summary"].startswith("would be dropped, ingress: a/y"), flow
+    text = other.stile("policy", "why", "a/x", "a/y", "80/tcp",
+                       check=False).stdout
+    assert "audit mode" in text, text
+    equal(other.stop(), 0, "its end")
+
+
 def filters():
     everything = node.flows()
     for option, value, key in (("--namespace", "visitors", "namespace"),
@@ -330,12 +369,26 @@ def filters():
     refused("flows", "--verdict", "MAYBE", want=1, says="FORWARDED, DROPPED")
 
 
-def follow():
+@contextlib.contextmanager
+def follower(*filters):
+    """`stile flows -f` of what comes; its output."""
     argv = node.ns.argv(f"{BUILD}/stile", "--run-dir", f"{node.dir}/run", "flows",
-                        "-f", "--last", "0", "--pod", GUEST, "-o", "json")
+                        "-f", "--last", "0", *filters, "-o", "json")
+
+    def followers():
+        return node.ask("status")["flow_log"]["followers"]
+
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as reader:
-        wait_for("the follower", lambda: node.ask("status")["flow_log"][
-            "followers"] == 1, 5)
+        try:
+            wait_for("the follower", lambda: followers() == 1, 5)
+            yield reader
+        finally:
+            reader.kill()
+    wait_for("its end", lambda: followers() == 0, 5)
+
+
+def follow():
+    with follower("--pod", GUEST) as reader:
         begin = time.monotonic()
         connect(guest.ns, web.v4, 4711, 0.1)
         ready, _, _ = select.select([reader.stdout], [], [], 2)
@@ -343,21 +396,13 @@ def follow():
         assert ready, "nothing came"
         flow = json.loads(reader.stdout.readline())["flow"]
         equal(flow["l4"]["TCP"]["destination_port"], 4711, "port")
-        reader.send_signal(signal.SIGINT)
-    wait_for("its end", lambda: node.ask("status")["flow_log"][
-        "followers"] == 0, 5)
     return f"{took * 1000:.0f} ms"
 
 
 def slow_reader():
     """Who does not read holds up nobody, and is told what it missed."""
-    argv = node.ns.argv(f"{BUILD}/stile", "--run-dir", f"{node.dir}/run", "flows",
-                        "-f", "--last", "0", "-o", "json")
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as reader:
-        wait_for("the follower", lambda: node.ask("status")["flow_log"][
-            "followers"] == 1, 5)
+    with follower() as reader:
         reader.send_signal(signal.SIGSTOP)
-        target = guest.ns.udp(9)
         slowest, seen = 0.0, node.ask("status")["flow_log"]["seen"]
         with node.ns.open(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for port in range(1, 30001):
@@ -366,19 +411,20 @@ def slow_reader():
                     begin = time.monotonic()
                     stile("status")
                     slowest = max(slowest, time.monotonic() - begin)
-        target.close()
         assert slowest < 1, f"status took {slowest:.2f} s"
         read = node.ask("status")["flow_log"]["seen"] - seen
         reader.send_signal(signal.SIGCONT)
-        lost = 0
-        end = time.monotonic() + 20
-        while not lost and time.monotonic() < end:
-            ready, _, _ = select.select([reader.stdout], [], [], 1)
-            line = reader.stdout.readline() if ready else ""
-            if line.startswith('{"lost_events"'):
-                lost = int(json.loads(line)["lost_events"]["num_events_lost"])
-        reader.kill()
-    assert lost > 0, "it was not told what it missed"
+        text = b""
+
+        def lost_lines():
+            nonlocal text
+            if select.select([reader.stdout], [], [], 0.1)[0]:
+                text += os.read(reader.stdout.fileno(), 1 << 20)
+            return [line for line in text.split(b"\n")[:-1]
+                    if line.startswith(b'{"lost_events"')]
+
+        line = wait_for("being told what it missed", lost_lines, 20)[0]
+    lost = int(json.loads(line)["lost_events"]["num_events_lost"])
     kept = node.ask("status")["flow_log"]
     assert kept["kept"] <= 4096 and kept["bytes"] <= 2 << 20, kept
     return (f"{read} events, {lost} missed, slowest answer "
@@ -431,6 +477,8 @@ def translated():
             if f["source"]["port"] == port and f["source"]["name"] == WEB]
     equal(len(rows), 1, "lines")
     equal(rows[0]["translated_to"]["source"]["address"], NODE4, "seen as")
+    equal((rows[0]["state"], rows[0]["side"]), ("established", "pod"), "state")
+    assert rows[0]["reply_packets"] >= 1, "answers, counted at the far side"
     client.close()
     server.close()
 
@@ -566,6 +614,8 @@ test("policy why says what packets meet", why_is_true)
 test("policy verify sees a planted difference", verify)
 test("flows name pods, rules and reasons", flows)
 test("the end of a flow carries packets and bytes", end_of_a_flow)
+test("events keep the names of their time", names_of_their_time)
+test("audit mode tells what policy would drop", audited)
 test("flows are filtered", filters)
 test("flows -f shows what comes", follow)
 test("flow lines have Hubble's fields alone", hubble_reads_it)
