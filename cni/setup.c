@@ -23,7 +23,8 @@
 /* Newer than Debian 12's headers: linux/if_link.h of 6.3. */
 enum { ATTR_GSO_IPV4_MAX_SIZE = 63, ATTR_GRO_IPV4_MAX_SIZE = 64 };
 
-#define ADDR_GEN_NONE IN6_ADDR_GEN_MODE_NONE
+#define ADDR_GEN_NONE   IN6_ADDR_GEN_MODE_NONE
+#define ADDRESS_WAIT_MS 1000
 
 struct stub {
 	const char *what, *pin;
@@ -356,6 +357,47 @@ static void pod_ipv6(const struct attachment *at)
 	(void)netns_ipv6_conf(at->pod_ifname, "accept_dad", "0");
 }
 
+/* Is it the route by which the kernel takes packets to @user, an IPv6 address,
+ * for its own? */
+static int hear_local(const struct nlmsghdr *msg, void *user)
+{
+	const struct rtmsg *body = NLMSG_DATA(msg);
+	const struct addr *addr = user;
+	const struct rtattr *to;
+
+	if (msg->nlmsg_type != RTM_NEWROUTE || body->rtm_type != RTN_LOCAL)
+		return 0;
+	to = nl_find(msg, sizeof(*body), RTA_DST);
+	return to && RTA_PAYLOAD(to) == 16 &&
+	       !memcmp(RTA_DATA(to), addr->byte, 16);
+}
+
+/*
+ * An IPv6 address serves only when a worker of the kernel has been at it: the
+ * first packets to the pod would be lost.  It comes late or never when somebody
+ * holds up all changes of devices; that is no reason to fail.
+ */
+static int pod_put_and_wait(struct nl *pod, const struct attachment *at,
+                            int ifindex, struct err *err)
+{
+	struct addr addr = at->ip[FAMILY_V6];
+	struct nl ear;
+	int r;
+
+	if (!at->has[FAMILY_V6] || at->chained)
+		return pod_put(pod, at, ifindex, err);
+	r = nl_open(&ear, err);
+	if (r)
+		return r;
+	r = nl_join(&ear, RTNLGRP_IPV6_ROUTE, err);
+	if (!r)
+		r = pod_put(pod, at, ifindex, err);
+	if (!r)
+		(void)nl_hear(&ear, ADDRESS_WAIT_MS, hear_local, &addr, NULL);
+	nl_close(&ear);
+	return r;
+}
+
 int setup_pod(const struct attachment *at, struct err *err)
 {
 	struct nl pod;
@@ -371,7 +413,7 @@ int setup_pod(const struct attachment *at, struct err *err)
 		r = err_set(err, ifindex, "the pod's %s vanished",
 		            at->pod_ifname);
 	else
-		r = pod_put(&pod, at, ifindex, err);
+		r = pod_put_and_wait(&pod, at, ifindex, err);
 	nl_close(&pod);
 	return r;
 }

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/util.h"
@@ -411,6 +413,60 @@ int nl_get_query(struct nl *nl, const struct nl_query *query, struct err *err)
 	struct answers answers = {.query = query};
 
 	return query_run(nl, &answers, NLM_F_ACK, err);
+}
+
+int nl_join(struct nl *nl, unsigned group, struct err *err)
+{
+	const struct sockaddr_nl self = {.nl_family = AF_NETLINK};
+
+	/* One without an address of its own hears nothing. */
+	if (bind(nl->fd, (const struct sockaddr *)&self, sizeof(self)) < 0 ||
+	    setsockopt(nl->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group,
+	               sizeof(group)) < 0)
+		return err_set(err, -errno, "netlink group %u: %s", group,
+		               strerror(errno));
+	return 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int nl_hear(struct nl *nl, int timeout_ms,
+            int (*each)(const struct nlmsghdr *msg, void *user), void *user,
+            struct err *err)
+{
+	const int64_t deadline = now_ms() + timeout_ms;
+	char buf[ANSWER_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
+
+	for (;;) {
+		struct pollfd p = {.fd = nl->fd, .events = POLLIN};
+		const int64_t left = deadline - now_ms();
+		const int ready = poll(&p, 1, left > 0 ? (int)left : 0);
+		const struct nlmsghdr *msg;
+		size_t at = 0;
+		ssize_t got;
+
+		if (!ready)
+			return err_set(err, -ETIMEDOUT,
+			               "netlink: nothing "
+			               "heard");
+		if (ready < 0 && errno == EINTR)
+			continue;
+		got = answer_read(nl, buf, err);
+		if (got < 0)
+			return (int)got;
+		while ((msg = answer_next(buf, (size_t)got, &at))) {
+			const int r = each(msg, user);
+
+			if (r)
+				return r;
+		}
+	}
 }
 
 static const struct rtattr *attr_find(const struct rtattr *attr, int left,

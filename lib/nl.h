@@ -129,6 +129,19 @@ int nl_get_query(struct nl *nl, const struct nl_query *query, struct err *err);
 		&(const struct nl_query){type, body, len, each, NULL, user}, \
 		err)
 
+/**
+ * nl_join - hear of changes: @group is one of enum rtnetlink_groups.
+ * nl_hear - give what is heard to @each, until that returns non-zero.
+ *
+ * A socket that has joined is for hearing only.
+ * Return: what @each returned, or -errno with a sentence; -ETIMEDOUT when the
+ * time is up, -ENOBUFS when something was missed.
+ */
+int nl_join(struct nl *nl, unsigned group, struct err *err);
+int nl_hear(struct nl *nl, int timeout_ms,
+            int (*each)(const struct nlmsghdr *msg, void *user), void *user,
+            struct err *err);
+
 /* The attribute @type among those behind a body of @body_len, or NULL. */
 const struct rtattr *nl_find(const struct nlmsghdr *msg, size_t body_len,
                              uint16_t type);

@@ -55,6 +55,11 @@ def _run_one(make, version, run):
     t = make(version)
     try:
         run(t)
+    except Exception:
+        if t.node:
+            for line in t.node.log().splitlines()[-12:]:
+                print(f"# {line}")
+        raise
     finally:
         t.close()
 

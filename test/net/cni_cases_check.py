@@ -201,6 +201,8 @@ def _(t, pod, result):
                 pod.run("ip", "-d", "addr").stdout, show(pod, "route"),
                 show(pod, "-6", "route"), endpoints(t, result)]
     t.settle()
+    stage.wait_for("the device is up", lambda: show(
+        pod, "link", "show", "eth0")[0]["operstate"] == "UP")
     before = json.dumps(state())
     check(t, result)
     misses(t, {**result, "routes": [{"dst": "192.0.2.0/30"}]})

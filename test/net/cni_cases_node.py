@@ -8,7 +8,7 @@ import subprocess
 import cni
 import cni_ipam as ipam
 import stage
-from stage import equal, ping, wait_for
+from stage import equal, wait_for
 
 case = functools.partial(cni.case, on="node")
 GATEWAYS = {4: "169.254.1.1", 6: "fe80::1"}
@@ -21,6 +21,15 @@ def addresses(result):
 
 def host_ifname(result):
     return next(i["name"] for i in result["interfaces"] if not i.get("sandbox"))
+
+
+def ping(netns, addr):
+    """Is the first echo request answered, however slow the machine is?"""
+    return stage.ping(netns, addr, seconds=5)
+
+
+def devices(netns):
+    return [link["ifname"] for link in show(netns, "link")]
 
 
 def show(netns, *argv):
@@ -202,10 +211,10 @@ def _(t):
     pod = t.pod()
     t.env["CNI_ARGS"] = "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=nobody"
     with t.nothing_left():
-        before = t.node.ask("endpoint", "list")
         t.fails("ADD", 11, "nobody")
-        equal(t.node.ask("endpoint", "list"), before)
-    equal(len(show(pod, "link")), 1)
+        known = t.node.ask("endpoint", "list")
+        equal([e for e in known if e["pod"].endswith("nobody")], [])
+    equal(devices(pod), ["lo"])
 
 
 # ---- ADD: what is there already ---------------------------------------------------------
@@ -215,10 +224,10 @@ def _(t):
 def _(t):
     pod = t.pod()
     pod.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "x")
-    before = show(pod, "link")
+    before = devices(pod)
     with t.nothing_left():
         t.fails("ADD", 101, "eth0")
-    equal(show(pod, "link"), before)
+    equal(devices(pod), before)
 
 
 @case("ADD repeated is an error, and the first one works on")
@@ -238,7 +247,7 @@ def _(t):
     second = t.pod()
     with t.nothing_left():
         t.fails("ADD", 101)
-    equal(len(show(second, "link")), 1)
+    equal(devices(second), ["lo"])
     equal(len(endpoints(t, result)), 1)
     assert ping(first, stage.NODE4)
     t.env["CNI_NETNS"] = first.path
@@ -248,10 +257,9 @@ def _(t):
 def _(t):
     pod = t.pod()
     t.ok("ADD")
-    before = show(pod, "link")
     with t.nothing_left():
         t.fails("ADD", 100, "route", env={"CNI_IFNAME": "net1"})
-    equal(show(pod, "link"), before)
+    equal(devices(pod), ["lo", "eth0"])
     assert ping(pod, stage.NODE4)
 
 
@@ -288,7 +296,7 @@ def _(t):
         names = [link["ifname"] for link in show(pod, "link")]
         assert "eth0" not in names, names
         equal(endpoints(t, result), [])
-    equal(len(show(pod, "link")), 1)
+    equal(devices(pod), ["lo"])
 
 
 @case("ADD and DEL take turns in one namespace, without a pause")
@@ -320,7 +328,7 @@ def _(t):
         result = t.ok("ADD")
         t.ok("DEL", env={"CNI_NETNS": None})
     equal(endpoints(t, result), [])
-    equal(len(show(pod, "link")), 1)
+    equal(devices(pod), ["lo"])
 
 
 @case("DEL after the namespace is gone removes the attachment")
@@ -359,9 +367,9 @@ def _(t):
 def _(t):
     pod = t.pod()
     pod.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "x")
-    before = show(pod, "link")
+    before = devices(pod)
     t.ok("DEL")
-    equal(show(pod, "link"), before)
+    equal(devices(pod), before)
 
 
 @case("DEL removes what a killed ADD left")
@@ -370,7 +378,7 @@ def _(t):
     with t.nothing_left():
         kill_in_add(t)
         t.ok("DEL")
-    equal(len(show(pod, "link")), 1)
+    equal(devices(pod), ["lo"])
 
 
 @case("a DEL queued while the daemon was down is replayed at its start")

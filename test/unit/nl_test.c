@@ -315,6 +315,41 @@ static void a_socket_inside_leaves_the_caller_outside(void **state)
 	(void)state;
 }
 
+static int hear_up(const struct nlmsghdr *msg, void *user)
+{
+	const struct ifinfomsg *link = NLMSG_DATA(msg);
+
+	(void)user;
+	return msg->nlmsg_type == RTM_NEWLINK && (link->ifi_flags & IFF_UP)
+	               ? link->ifi_index
+	               : 0;
+}
+
+/* Also in a namespace of its own. */
+static void a_change_is_heard_by_who_joined(void **state)
+{
+	_cleanup_(closep) int home = open("/proc/self/ns/net", O_RDONLY);
+	const struct ifinfomsg up = {
+		.ifi_index = 1, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	struct nl ear, nl;
+	struct nl_batch batch;
+
+	(void)state;
+	if (geteuid() || unshare(CLONE_NEWNET) < 0)
+		skip();
+	assert_int_equal(nl_open(&ear, NULL) | nl_open(&nl, NULL), 0);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	assert_int_equal(nl_join(&ear, RTNLGRP_LINK, NULL), 0);
+	assert_int_equal(nl_hear(&ear, 0, hear_up, NULL, NULL), -ETIMEDOUT);
+	nl_batch_begin(&batch, &nl);
+	nl_put(&batch, "lo", 0, RTM_NEWLINK, 0, &up, sizeof(up));
+	assert_int_equal(nl_batch_run(&batch, NULL), 0);
+	assert_int_equal(nl_hear(&ear, 5000, hear_up, NULL, NULL), 1);
+	assert_int_equal(nl_hear(&ear, 10, hear_up, NULL, NULL), -ETIMEDOUT);
+	nl_close(&ear);
+	nl_close(&nl);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -335,6 +370,7 @@ int main(void)
 		T(a_device_is_found_by_its_name),
 		T(a_closed_socket_fails_in_words),
 		T(a_socket_inside_leaves_the_caller_outside),
+		T(a_change_is_heard_by_who_joined),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
