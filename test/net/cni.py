@@ -199,7 +199,8 @@ class Call:
         """Until the links of earlier pods are deleted, which DEL leaves to the
         daemon."""
         stage.wait_for("released links are deleted", lambda: not [
-            name for name in self.link_names() if name.startswith("stld")])
+            name for name in self.link_names()
+            if name.startswith("stld") and len(name) < 15])
 
     def later(self, function):
         self.close_calls.append(function)
