@@ -82,12 +82,15 @@ static int attach_tcx(struct node *node, const struct node_uplink *up,
                       const struct hook_stub stub[2], struct err *err)
 {
 	static const char *const way[2] = {"in", "out"};
-	char pin[512];
+	char pin[512], name[sizeof(up->name)];
 	int r = 0;
 
+	/* A bpffs keeps names with dots (of VLANs) to itself. */
+	for (size_t i = 0; i < sizeof(name); i++)
+		name[i] = up->name[i] == '.' ? '_' : up->name[i];
 	for (int i = 0; i < 2 && !r; i++) {
 		snprintf(pin, sizeof(pin), "%s/link_%s_%s",
-		         dp_pin_dir(node->dp), up->name, way[i]);
+		         dp_pin_dir(node->dp), name, way[i]);
 		r = hook_attach_tcx(up->ifindex, &stub[i], pin, err);
 	}
 	return r;
