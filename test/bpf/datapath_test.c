@@ -294,25 +294,34 @@ static void a_packet_to_a_pod_wears_its_macs_and_one_hop_less(void **state)
 	}
 }
 
-/* The identification takes the checksum through all that it can be. */
+/*
+ * The identification takes the checksum through all that it can be.  Where it
+ * comes out as 0, a router before us may have made it all ones (RFC 1624 3).
+ */
 static void every_checksum_of_ipv4_survives_a_hop(void **state)
 {
 	struct bpfrun *run = *state;
 	struct spec s = udp(pod_addr(1, V4), pod_addr(2, V4));
+	unsigned int all_ones = 0;
 	struct packet out;
 
 	s.smac = pod_mac(1);
 	for (unsigned int id = 0; id < 65536; id++) {
 		struct packet p;
+		uint8_t *check = p.byte + ETH_BYTES + 10;
 
 		s.frag_id = id;
-		s.ttl = (uint8_t)(id & 1 ? 64 : 255);
 		p = packet_make(&s);
+		if (!check[0] && !check[1]) {
+			check[0] = check[1] = 0xff;
+			all_ones++;
+		}
 		assert_int_equal(bpfrun_bytes(run, HOOK_FROM_POD,
 		                              run->pod_if[1], &p, &out),
 		                 TC_ACT_REDIRECT);
-		assert_int_equal(facts_of("one hop less", &out).ttl, s.ttl - 1);
+		assert_int_equal(facts_of("one hop less", &out).ttl, 63);
 	}
+	assert_int_equal(all_ones, 1);
 }
 
 static void what_the_stack_sends_to_a_pod(void **state)

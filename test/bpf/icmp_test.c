@@ -74,6 +74,24 @@ static void an_error_answers_nothing_and_opens_nothing(void **state)
 	}
 }
 
+static void pod_and_node_refuse_each_others_packets(void **state)
+{
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct addr node = f ? A(RIG_NODE6) : A(RIG_NODE4);
+		const struct spec out = udp(pod_addr(1, f), node);
+		struct spec in = udp(node, pod_addr(1, f)), e;
+		struct outcome o;
+
+		o = spec_want(*state, "to the node", FROM_POD(1), &out, STACK);
+		e = unreachable(node, &o.out);
+		spec_want(*state, "the node refuses", TO_POD(1), &e, STACK);
+		in.dport = 99;
+		o = spec_want(*state, "from the node", TO_POD(1), &in, STACK);
+		e = unreachable(in.daddr, &o.out);
+		spec_want(*state, "the pod refuses", FROM_POD(1), &e, STACK);
+	}
+}
+
 static void errors_that_belong_to_no_flow_are_dropped(void **state)
 {
 	for (enum family f = 0; f < FAMILY__COUNT; f++) {
@@ -509,6 +527,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(an_error_goes_back_along_the_flow_that_it_quotes),
 		T(an_error_answers_nothing_and_opens_nothing),
+		T(pod_and_node_refuse_each_others_packets),
 		T(errors_that_belong_to_no_flow_are_dropped),
 		T(a_quote_must_hold_the_ports_and_be_no_later_fragment),
 		T(an_error_about_a_ping_finds_its_flow),
