@@ -45,8 +45,8 @@ void reconcile_free(struct reconcile *rec);
 void reconcile_schedule(struct reconcile *rec);
 /* A pass that is scheduled is made now; its failure is noted and logged. */
 void reconcile_settle(struct reconcile *rec);
-/* The same as scheduling, not believing what we know of the maps: they are read again.
- * (Done by itself once a minute, and after every failure.) */
+/* The same as scheduling, not believing what we know of the maps: they are read
+ * again. (Done by itself once a minute, and after every failure.) */
 void reconcile_reread(struct reconcile *rec);
 /*
  * One pass now; ADD answers after it.  0: the kernel is as desired, save for

@@ -16,7 +16,7 @@ int addr_parse(const char *text, struct addr *ret)
 		memcpy(addr.byte, mapped, sizeof(mapped));
 	} else if (inet_pton(AF_INET6, text, addr.byte) != 1 ||
 	           addr_family(&addr) == FAMILY_V4) {
-		/* A mapped address written as IPv6 is refused: one name each. */
+		/* A mapped address in IPv6's text is refused: one name. */
 		return -EINVAL;
 	}
 	*ret = addr;

@@ -176,9 +176,9 @@ static void route_add(struct nl *nl, uint32_t ifindex, const struct route *r)
 static void routes_make(struct nl *nl, uint32_t ifindex)
 {
 	static const struct route routes[] = {
-		{NULL,             0,  "192.0.2.254",  0             },
+		{NULL,             0,  "192.0.2.254",    0             },
 		{NULL,             0,  "2001:db8:9::fe", 0             },
-		{"198.51.100.0",   24, "192.0.2.254",  RIG_NARROW_MTU},
+		{"198.51.100.0",   24, "192.0.2.254",    RIG_NARROW_MTU},
 		{"2001:db8:100::", 48, "2001:db8:9::fe", RIG_NARROW_MTU},
 	};
 
