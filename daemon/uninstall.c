@@ -93,6 +93,8 @@ int uninstall_run(const struct uninstall *what, struct err *err)
 	nl_close(&nl);
 	r = uninstall_pins(what, &why);
 	first = first_of(first, err, r, &why);
+	r = uninstall_installed(what, &why);
+	first = first_of(first, err, r, &why);
 	r = uninstall_files(what, &why);
 	return first_of(first, err, r, &why);
 }

@@ -19,7 +19,7 @@ struct uninstall {
 
 /**
  * uninstall_run - pods' links, filters, tcx links, rules, routes, settings,
- * pins, files.
+ * pins, what was installed, files.
  *
  * Twice is fine, and so is a node where nothing ever was.
  * Return: 0; -EBUSY when a daemon of that state directory runs, nothing was
@@ -36,5 +36,7 @@ int uninstall_net(const struct uninstall *what, struct nl *nl, struct err *err);
 /* uninstall_files.c: pins and the bpffs itself if it is ours, state, run. */
 int uninstall_pins(const struct uninstall *what, struct err *err);
 int uninstall_files(const struct uninstall *what, struct err *err);
+/* uninstall_list.c: what `make install` wrote down that it brought. */
+int uninstall_installed(const struct uninstall *what, struct err *err);
 __attribute__((format(printf, 2, 3))) void uninstall_say(
 	const struct uninstall *what, const char *fmt, ...);
