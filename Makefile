@@ -33,8 +33,8 @@ tool_bin   := $(patsubst test/net/%.c,$O/test/net/%,$(wildcard test/net/*.c))
 bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(filter-out %.bpf.c,$(wildcard test/bench/*.c))) \
               $O/test/bench/floor.bpf.o
 fuzz_bin   := $(patsubst test/fuzz/%.c,$O/test/fuzz/%,$(wildcard test/fuzz/*.c))
-all_c      := $(wildcard */*.c test/*/*.c)
-all_h      := $(wildcard */*.h test/*.h test/*/*.h)
+all_c      := $(filter-out $O/%,$(wildcard */*.c test/*/*.c))
+all_h      := $(filter-out $O/%,$(wildcard */*.h test/*.h test/*/*.h))
 tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out bpf/% %.bpf.c,$(all_c)) bpf/datapath.bpf.c)
 programs   := $O/stiled $O/stile $O/stile-cni
 obj         = $(patsubst %.c,$O/%.o,$(1))
