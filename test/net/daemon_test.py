@@ -126,9 +126,7 @@ def map_rows(node, name):
 
 node = fresh("node")
 
-
 # ---- start and stop -----------------------------------------------------------
-
 def dry_run_changes_nothing():
     node.put("dry.json", pod_manifest("n/dry", {"app": "x"}),
              netpol("n/dry", ingress=[]))
@@ -218,9 +216,7 @@ def bpffs_is_mounted_where_it_is_missing():
     assert os.path.isdir(f"{path}/v{ABI_VERSION}"), "no pins"
     run("umount", path)
 
-
 # ---- the plugin's requests ------------------------------------------------------
-
 def an_add_answers_with_all_that_the_plugin_needs():
     link = Link(node, "c1")
     reply = link.add()
@@ -402,9 +398,7 @@ def hostile_requests_get_an_answer_each():
             assert "error" in json.loads(data), (text, data)
     equal(code(ask(node, "cni.status")), 0)
 
-
 # ---- restarts -------------------------------------------------------------------
-
 def restarts_adopt_what_lives_and_end_what_does_not():
     alive, gone, dying = (Link(node, n) for n in ("alive", "gone", "dying"))
     ips = alive.add()["ips"]
@@ -481,9 +475,7 @@ def links_that_nobody_knows_but_bear_our_name_go():
     node.start()
     wait_for("the stray's end", lambda: not link.exists(), 3)
 
-
 # ---- bad disks -------------------------------------------------------------------
-
 @contextlib.contextmanager
 def _state_on_tmpfs(name, size):
     other = fresh(name)
@@ -551,9 +543,7 @@ def without_a_cidr_only_given_addresses_are_served():
     equal(code(link.add(ips=["10.90.0.7/24"])), 0)
     bare.stop()
 
-
 # ---- speed -----------------------------------------------------------------------
-
 def add_is_quick():
     links = [Link(node, f"speed{i}") for i in range(60)]
     adds, dels = [], []
