@@ -22,7 +22,8 @@ static int fill_run(struct runner *run, size_t index, struct err *err)
 {
 	struct apply *apply = run->apply;
 	const struct fill *fill = &apply->plan->fill[index];
-	int slot = dp_slot_fill(apply->dp, &fill->table, &run->why[index]);
+	int slot = dp_slot_fill_spare(apply->dp, &fill->table, fill->n_edits,
+	                              &run->why[index]);
 
 	run->slot[index] = slot;
 	if (slot < 0)

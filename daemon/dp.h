@@ -81,6 +81,9 @@ int dp_grace(struct dp *dp);
  */
 struct table; /* policy/policy.h */
 int dp_slot_fill(struct dp *dp, const struct table *table, struct err *err);
+/* The same, with room for @spare more, to be put by dp_slot_edit(). */
+int dp_slot_fill_spare(struct dp *dp, const struct table *table, size_t spare,
+                       struct err *err);
 /* A change of one entry of a slot in use. */
 struct slot_edit {
 	bool remove;   /* else put */

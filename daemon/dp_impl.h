@@ -41,6 +41,7 @@ struct dp {
 	struct {
 		uint8_t state;   /* enum slot_state */
 		bool has_ranges; /* its trie was written to */
+		uint32_t room;   /* entries that its policy map can hold */
 	} slot[SLOT_MAX];
 };
 
@@ -53,7 +54,12 @@ int dp_pins_adopt(struct dp *dp, struct err *err);
 /* After it: pin what is not, stubs last. */
 int dp_pins_write(struct dp *dp, struct err *err);
 
-/* ---- dp_slot.c --------------------------------------------------------- */
+/* ---- dp_slot.c: inner maps, when they are renewed ---------------------- */
+
+int dp_policy_map_new(__u32 entries);
+int dp_range_map_new(__u32 entries);
+/* The inner map at a place of an outer one, to be closed; -ENOENT. */
+int dp_inner_fd(int outer, __u32 place);
 
 /* Learn what the slots hold; the reserved two, and fresh ones, are made. */
 int dp_slots_open(struct dp *dp, struct err *err);

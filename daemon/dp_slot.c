@@ -7,13 +7,17 @@
 #include "daemon/dp_impl.h"
 #include "policy/policy.h"
 
-#define SLOTS_AHEAD  32u   /* fresh ones kept for the next changes */
-#define FILL_ENTRIES 1024u /* of one batch */
-#define SIZE_STEP    1024u /* large maps are made in such steps */
+/*
+ * Tables of ten thousand entries are not that rare, and a map made on demand
+ * waits for RCU: two larger ones (16 bytes an entry) are kept as well.
+ */
+#define SLOT_MEDIUM  16384u
+#define MEDIUM_AHEAD 2u
+#define SLOTS_AHEAD  32u /* fresh ones kept for the next changes */
 
 /* ---- inner maps --------------------------------------------------------- */
 
-static int policy_map_new(__u32 entries)
+int dp_policy_map_new(__u32 entries)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
 
@@ -22,7 +26,7 @@ static int policy_map_new(__u32 entries)
 	                      sizeof(struct policy_val), entries, &opts);
 }
 
-static int range_map_new(__u32 entries)
+int dp_range_map_new(__u32 entries)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
 
@@ -31,8 +35,7 @@ static int range_map_new(__u32 entries)
 	                      sizeof(struct policy_val), entries, &opts);
 }
 
-/* The inner map at a place of an outer one; -ENOENT. */
-static int inner_fd(int outer, __u32 place)
+int dp_inner_fd(int outer, __u32 place)
 {
 	__u32 id;
 	int r = bpf_map_lookup_elem(outer, &place, &id);
@@ -40,16 +43,16 @@ static int inner_fd(int outer, __u32 place)
 	return r ? r : bpf_map_get_fd_by_id(id);
 }
 
-/* Put new small maps at @n places of an outer map, waiting for RCU once. */
-static int places_renew(int outer, const __u32 *place, __u32 n,
-                        int (*make)(__u32 entries), __u32 entries)
+/* Put new maps at @n places of an outer map, waiting for RCU once. */
+static int places_renew(int outer, const __u32 *place, const __u32 *room,
+                        __u32 n, int (*make)(__u32 entries))
 {
 	int fd[SLOT_MAX];
 	__u32 made = 0, count;
 	int r = 0;
 
 	for (; made < n; made++) {
-		fd[made] = make(entries);
+		fd[made] = make(room[made]);
 		if (fd[made] < 0) {
 			r = fd[made];
 			break;
@@ -79,26 +82,45 @@ unsigned dp_slots_fresh(const struct dp *dp)
 	return slots_count(dp, SLOT_STATE_FRESH);
 }
 
+static unsigned medium_count(const struct dp *dp)
+{
+	unsigned n = 0;
+
+	for (__u32 i = SLOT_FIRST; i < SLOT_MAX; i++)
+		n += dp->slot[i].state == SLOT_STATE_FRESH &&
+		     dp->slot[i].room >= SLOT_MEDIUM;
+	return n;
+}
+
 /* Fresh maps for these slots; their old ones go. */
 static int slots_renew(struct dp *dp, const __u32 *slot, __u32 n,
                        struct err *err)
 {
-	__u32 with_ranges[SLOT_MAX], n_ranges = 0;
+	__u32 with_ranges[SLOT_MAX], room[SLOT_MAX], range_room[SLOT_MAX];
+	unsigned medium =
+		slot[0] < SLOT_FIRST ? MEDIUM_AHEAD : medium_count(dp);
+	__u32 n_ranges = 0;
 	int r;
 
-	for (__u32 i = 0; i < n; i++)
+	for (__u32 i = 0; i < n; i++) {
+		room[i] = medium < MEDIUM_AHEAD ? SLOT_MEDIUM : SLOT_SMALL;
+		medium += room[i] == SLOT_MEDIUM;
 		if (dp->slot[slot[i]].state == SLOT_STATE_EMPTY ||
-		    dp->slot[slot[i]].has_ranges)
+		    dp->slot[slot[i]].has_ranges) {
+			range_room[n_ranges] = RANGE_SMALL;
 			with_ranges[n_ranges++] = slot[i];
-	r = places_renew(dp->policies_fd, slot, n, policy_map_new, SLOT_SMALL);
+		}
+	}
+	r = places_renew(dp->policies_fd, slot, room, n, dp_policy_map_new);
 	if (!r)
-		r = places_renew(dp->ranges_fd, with_ranges, n_ranges,
-		                 range_map_new, RANGE_SMALL);
+		r = places_renew(dp->ranges_fd, with_ranges, range_room,
+		                 n_ranges, dp_range_map_new);
 	if (r)
 		return err_set(err, r, "make policy slots: %s", strerror(-r));
 	for (__u32 i = 0; i < n; i++) {
 		dp->slot[slot[i]].state = SLOT_STATE_FRESH;
 		dp->slot[slot[i]].has_ranges = false;
+		dp->slot[slot[i]].room = room[i];
 	}
 	return (int)n;
 }
@@ -146,14 +168,23 @@ static bool map_is_empty(int fd)
 	return fd >= 0 && bpf_map_get_next_key(fd, NULL, key) == -ENOENT;
 }
 
+static __u32 map_room(int fd)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.max_entries;
+}
+
 /* What a slot that was pinned holds; endpoints' slots are held later. */
 static enum slot_state slot_state(struct dp *dp, __u32 slot)
 {
-	_cleanup_(closep) int policy = inner_fd(dp->policies_fd, slot);
-	_cleanup_(closep) int range = inner_fd(dp->ranges_fd, slot);
+	_cleanup_(closep) int policy = dp_inner_fd(dp->policies_fd, slot);
+	_cleanup_(closep) int range = dp_inner_fd(dp->ranges_fd, slot);
 
 	if (policy < 0 || range < 0)
 		return SLOT_STATE_EMPTY;
+	dp->slot[slot].room = map_room(policy);
 	dp->slot[slot].has_ranges = !map_is_empty(range);
 	return map_is_empty(policy) && map_is_empty(range) ? SLOT_STATE_FRESH
 	                                                   : SLOT_STATE_RETIRED;
@@ -203,147 +234,7 @@ int dp_slots_open(struct dp *dp, struct err *err)
 	return r < 0 ? r : 0;
 }
 
-/* ---- filling ------------------------------------------------------------ */
-
-static int policies_fill(int fd, const struct table *table)
-{
-	struct policy_key key[FILL_ENTRIES];
-	struct policy_val val[FILL_ENTRIES];
-
-	for (size_t done = 0; done < table->n_entries;) {
-		__u32 n = 0, count;
-		int r;
-
-		for (; n < FILL_ENTRIES && done + n < table->n_entries; n++) {
-			key[n] = table->entry[done + n].key;
-			val[n] = table->entry[done + n].val;
-		}
-		count = n;
-		r = bpf_map_update_batch(fd, key, val, &count, NULL);
-		if (r)
-			return r;
-		done += n;
-	}
-	return 0;
-}
-
-static int ranges_fill(int fd, const struct table *table)
-{
-	for (size_t i = 0; i < table->n_ranges; i++) {
-		int r = bpf_map_update_elem(fd, &table->range[i].key,
-		                            &table->range[i].val, BPF_ANY);
-
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static __u32 size_up(size_t entries)
-{
-	return ((__u32)entries + SIZE_STEP - 1) / SIZE_STEP * SIZE_STEP;
-}
-
-/*
- * The map that the entries go into: the fresh small one when they fit, else a
- * new one that takes its place when it is full.
- */
-static int part_fill(int outer, __u32 slot, const struct table *table,
-                     bool ranges)
-{
-	const size_t n = ranges ? table->n_ranges : table->n_entries;
-	const bool large = n > (ranges ? RANGE_SMALL : SLOT_SMALL);
-	_cleanup_(closep) int fd = -1;
-	int r;
-
-	if (!n)
-		return 0;
-	if (large)
-		fd = ranges ? range_map_new(size_up(n))
-		            : policy_map_new(size_up(n));
-	else
-		fd = inner_fd(outer, slot);
-	if (fd < 0)
-		return fd;
-	r = ranges ? ranges_fill(fd, table) : policies_fill(fd, table);
-	if (!r && large)
-		r = bpf_map_update_elem(outer, &slot, &fd, BPF_ANY);
-	return r;
-}
-
-static __u32 slot_find_fresh(const struct dp *dp)
-{
-	for (__u32 i = SLOT_FIRST; i < SLOT_MAX; i++)
-		if (dp->slot[i].state == SLOT_STATE_FRESH)
-			return i;
-	return 0;
-}
-
-int dp_slot_fill(struct dp *dp, const struct table *table, struct err *err)
-{
-	__u32 slot = slot_find_fresh(dp);
-	int r;
-
-	if (table->n_entries > SLOT_LARGE || table->n_ranges > RANGE_LARGE)
-		return err_set(err, -E2BIG,
-		               "a policy of %zu entries and %zu port ranges is "
-		               "more than a slot holds (%u, %u)",
-		               table->n_entries, table->n_ranges, SLOT_LARGE,
-		               RANGE_LARGE);
-	/* The stock is spent: wait, twice if all that is left has just retired.
-	 */
-	for (int i = 0; !slot && i < 2; i++) {
-		r = dp_slots_tend(dp, err);
-		if (r < 0)
-			return r;
-		slot = slot_find_fresh(dp);
-	}
-	if (!slot)
-		return err_set(err, -ENOSPC, "all %u policy slots are in use",
-		               SLOT_MAX);
-
-	dp->slot[slot].state = SLOT_STATE_RETIRED; /* should it fail half-way */
-	if (table->n_ranges)
-		dp->slot[slot].has_ranges = true;
-	r = part_fill(dp->policies_fd, slot, table, false);
-	if (!r)
-		r = part_fill(dp->ranges_fd, slot, table, true);
-	if (!r)
-		r = bpf_map_update_elem(dp->slots_fd, &slot, &table->header,
-		                        BPF_ANY);
-	if (r)
-		return err_set(
-			err, r, "fill policy slot %u with %zu entries: %s",
-			slot, table->n_entries + table->n_ranges, strerror(-r));
-	dp->slot[slot].state = SLOT_STATE_LIVE;
-	return (int)slot;
-}
-
-int dp_slot_edit(struct dp *dp, uint32_t slot, const struct slot_edit *edit,
-                 size_t n)
-{
-	_cleanup_(closep) int policy = inner_fd(dp->policies_fd, slot);
-	_cleanup_(closep) int range = inner_fd(dp->ranges_fd, slot);
-
-	if (policy < 0 || range < 0)
-		return policy < 0 ? policy : range;
-	for (size_t i = 0; i < n; i++) {
-		const int fd = edit[i].is_range ? range : policy;
-		const void *key = edit[i].is_range
-		                          ? (const void *)&edit[i].range
-		                          : (const void *)&edit[i].key;
-		int r = edit[i].remove
-		                ? bpf_map_delete_elem(fd, key)
-		                : bpf_map_update_elem(fd, key, &edit[i].val,
-		                                      BPF_ANY);
-
-		if (r && !(edit[i].remove && r == -ENOENT))
-			return r;
-		if (edit[i].is_range && !edit[i].remove)
-			dp->slot[slot % SLOT_MAX].has_ranges = true;
-	}
-	return 0;
-}
+/* ---- in use and out of it ----------------------------------------------- */
 
 void dp_slot_retire(struct dp *dp, uint32_t slot)
 {

@@ -221,6 +221,38 @@ static void a_slot_holds_what_it_was_filled_with(void **state)
 	}
 }
 
+/* A slot that is full to the brim, and has room for what settles it. */
+static void edits_find_the_room_that_was_spared(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
+	struct table table = table_of(arena, SLOT_SMALL, RANGE_SMALL), got;
+	struct slot_edit edit[6] = {};
+	struct dp *dp = *state;
+	struct err err = {};
+	int slot;
+
+	for (int i = 0; i < 4; i++) {
+		edit[i].is_range = i % 2;
+		edit[i].key.peer = edit[i].range.peer = 0xffff0000u + (__u32)i;
+		edit[i].range.bits = 64;
+		edit[i].val.allow = 1;
+	}
+	edit[4] = (struct slot_edit){.remove = true, .key = table.entry[0].key};
+	edit[5] = edit[4]; /* gone already */
+	slot = dp_slot_fill_spare(dp, &table, ARRAY_SIZE(edit), &err);
+	assert_true(slot >= (int)SLOT_FIRST);
+	assert_int_equal(
+		dp_slot_edit(dp, (uint32_t)slot, edit, ARRAY_SIZE(edit)), 0);
+	assert_int_equal(dp_slot_read(dp, (uint32_t)slot, arena, &got), 0);
+	assert_int_equal(got.n_entries, SLOT_SMALL + 2 - 1);
+	assert_int_equal(got.n_ranges, RANGE_SMALL + 2);
+
+	/* Without it the kernel refuses, and says so. */
+	slot = dp_slot_fill(dp, &table, &err);
+	assert_true(slot >= (int)SLOT_FIRST);
+	assert_int_not_equal(dp_slot_edit(dp, (uint32_t)slot, edit, 4), 0);
+}
+
 static void a_table_too_large_is_refused(void **state)
 {
 	const struct table huge = {.n_entries = SLOT_LARGE + 1};
@@ -340,6 +372,7 @@ int main(void)
 		T(a_map_of_another_layout_is_refused_by_name),
 		T(a_lost_pin_is_made_again),
 		T(a_slot_holds_what_it_was_filled_with),
+		T(edits_find_the_room_that_was_spared),
 		T(a_table_too_large_is_refused),
 		T(a_retired_slot_rests_before_it_is_used_again),
 		T(more_slots_than_the_stock_can_be_filled),
