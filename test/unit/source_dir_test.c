@@ -343,6 +343,8 @@ static void the_later_of_two_files_counts_and_the_other_comes_back(void **state)
 	struct fixture *f = *state;
 
 	start(f);
+	write_file(f, "0.yaml", POD("web", "oldest"));
+	REACH(f, label_is, "oldest");
 	write_file(f, "b.yaml", POD("web", "b1"));
 	REACH(f, label_is, "b1");
 	write_file(f, "a.yaml", POD("web", "a1"));
@@ -361,13 +363,19 @@ static void the_later_of_two_files_counts_and_the_other_comes_back(void **state)
 	assert_string_equal(store_find(&f->store, "Pod/shop/web")->origin,
 	                    "b.yaml");
 	remove_file(f, "b.yaml");
+	REACH(f, label_is, "oldest");
+	remove_file(f, "0.yaml");
 	REACH(f, label_is, "none");
 }
 
 static void at_the_start_the_newest_file_counts(void **state)
 {
 	struct fixture *f = *state;
-	const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	const struct timespec old[2] = {
+		{.tv_sec = 1000},
+		{.tv_sec = 1000, .tv_nsec = 999999999},
+	};
+	const struct timespec newer[2] = {{.tv_sec = 2000}, {.tv_sec = 2000}};
 	char path[128];
 
 	write_file(f, "a.yaml", POD("web", "a"));
@@ -378,6 +386,27 @@ static void at_the_start_the_newest_file_counts(void **state)
 	assert_string_equal(label(f), "a");
 	remove_file(f, "a.yaml");
 	REACH(f, label_is, "z");
+}
+
+/* Reading all again is no change of a file. */
+static void a_rescan_does_not_make_an_old_change_the_latest(void **state)
+{
+	struct fixture *f = *state;
+	const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	char path[128];
+
+	start(f);
+	write_file(f, ".b", POD("web", "b"));
+	assert_int_equal(utimensat(AT_FDCWD, path_of(f, ".b", path), old, 0),
+	                 0);
+	write_file(f, "a.yaml", POD("web", "a"));
+	REACH(f, label_is, "a");
+	rename_file(f, ".b", "b.yaml"); /* written before, put in place after */
+	REACH(f, label_is, "b");
+	assert_int_equal(symlink("x", path_of(f, "..tmp", path)), 0);
+	rename_file(f, "..tmp", "..data");
+	settle(f);
+	assert_string_equal(label(f), "b");
 }
 
 static void lists_count_as_their_items(void **state)
@@ -626,6 +655,7 @@ int main(void)
 		T(one_bad_object_does_not_stop_the_others),
 		T(the_later_of_two_files_counts_and_the_other_comes_back),
 		T(at_the_start_the_newest_file_counts),
+		T(a_rescan_does_not_make_an_old_change_the_latest),
 		T(lists_count_as_their_items),
 		T(links_count_and_configmap_swaps_too),
 		T(what_is_no_file_is_refused_without_waiting),
