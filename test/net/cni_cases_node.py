@@ -78,6 +78,10 @@ def _(t):
     have = [f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"]
             if a["scope"] == "global"]
     equal(have, [ip["address"] for ip in result["ips"]])
+    for addr in link["addr_info"]:
+        if addr["scope"] == "global":
+            assert addr["noprefixroute"], addr
+            assert addr["family"] == "inet" or addr["nodad"], addr
     equal(link["address"], result["interfaces"][1]["mac"])
     equal(int(link["address"][:2], 16) & 3, 2, "a local unicast MAC address")
     equal(link["mtu"], 1500)
@@ -407,6 +411,19 @@ def _(t):
     t.ok("DEL")
     assert host_ifname(result) not in t.link_names()
     t.node.start()
+
+
+@case("a DEL left in the queue never undoes a later ADD")
+def _(t):
+    pod = t.pod()
+    t.ok("DEL", conf={"socket": "/none/stile.sock"})
+    equal(len(t.queue()), 1)
+    result = t.ok("ADD")
+    equal(t.queue(), [])
+    t.node.stop()
+    t.node.start()
+    equal(len(endpoints(t, result)), 1)
+    assert ping(pod, stage.NODE4)
 
 
 # ---- STATUS and GC -------------------------------------------------------------------------

@@ -23,6 +23,7 @@ CIDR4, CIDR6 = "10.88.0.0/24", "fd88::/64"
 
 def bare_maker():
     netns, work = stage.Netns("bare"), tempfile.mkdtemp()
+    stage.run("mount", "-t", "tmpfs", "tmpfs", work)  # thousands of files
 
     def make(version):
         state = f"{work}/state"
