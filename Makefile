@@ -35,7 +35,7 @@ bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(filter-out %.bpf.c,$(w
 fuzz_bin   := $(patsubst test/fuzz/%.c,$O/test/fuzz/%,$(wildcard test/fuzz/*.c))
 all_c      := $(filter-out $O/%,$(wildcard */*.c test/*/*.c))
 all_h      := $(filter-out $O/%,$(wildcard */*.h test/*.h test/*/*.h))
-tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out bpf/% %.bpf.c,$(all_c)) bpf/datapath.bpf.c)
+tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out test/% bpf/%,$(all_c)) bpf/datapath.bpf.c)
 programs   := $O/stiled $O/stile $O/stile-cni
 obj         = $(patsubst %.c,$O/%.o,$(1))
 
