@@ -45,12 +45,9 @@ static __always_inline bool advance_ready(const struct flow *f, __u32 flags,
 {
 	if (flags & FLOW_MAIN)
 		return false;
-	if (pkt->tuple.proto == IPPROTO_TCP) {
-		__u32 need = flags & FLOW_SYN ? FLOW_SYNACK : FLOW_ANSWERED;
-
-		return !d && flags & need && !(flags & FLOW_RST) &&
+	if (pkt->tuple.proto == IPPROTO_TCP)
+		return !d && flags & FLOW_SYNACK && !(flags & FLOW_RST) &&
 		       (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_ACK;
-	}
 	return flags & FLOW_ANSWERED ||
 	       (f->count[0].packets >= MOVE_PACKETS &&
 	        flow_now() - f->opened >= FLOW_TICKS(MOVE_SECONDS));
@@ -169,6 +166,44 @@ static __always_inline int follow_cut(struct __sk_buff *skb,
 	return s ? drop(skb, pkt, &s->j, why) : TC_ACT_SHOT;
 }
 
+static __always_inline bool is_syn(const struct pkt *pkt)
+{
+	return (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
+/*
+ * Does the packet, which came from the right side, ride on the flow @f?  The
+ * flow is marked dead when the packet shows that it is over.
+ */
+static __always_inline bool follow_rides(const struct flow_key *key,
+                                         struct flow *f, __u32 flags,
+                                         const struct pkt *pkt, int d,
+                                         bool young)
+{
+	if (flow_closing(flags) && is_syn(pkt)) {
+		flow_set(f, FLOW_DEAD);
+		return false;
+	}
+	if (d && !is_answer(pkt))
+		return false;
+	if (young && flags & FLOW_XLATE_IN && !pair_stands(key)) {
+		flow_set(f, FLOW_DEAD);
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void follow_count(struct flow *f, const struct pkt *pkt,
+                                         int d)
+{
+	__u32 now = flow_now();
+
+	f->count[d & 1].packets += 1;
+	f->count[d & 1].bytes += pkt->len;
+	if (f->way[d & 1].seen != now)
+		f->way[d & 1].seen = now;
+}
+
 /*
  * follow - handle the packet by its flow.
  *
@@ -181,7 +216,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	struct flow_key key;
 	struct flow_way way;
 	struct flow *f;
-	__u32 tag, flags, epoch, now;
+	__u32 tag, flags, epoch;
 	__u16 ends[2];
 	bool swapped, young = false;
 	int d, why;
@@ -208,7 +243,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		count(COUNTER_TAG_MISMATCH);
 		return FOLLOW_MISS;
 	}
-	if (flags & FLOW_CUT && (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+	if (flags & FLOW_CUT && is_syn(pkt)) {
 		flow_set(f, FLOW_DEAD);
 		return FOLLOW_MISS;
 	}
@@ -224,22 +259,9 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	}
 	if (way.from != pkt->from)
 		return FOLLOW_MISS;
-	if (flow_closing(flags) &&
-	    (pkt->tcp & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		flow_set(f, FLOW_DEAD);
+	if (!follow_rides(&key, f, flags, pkt, d, young))
 		return FOLLOW_MISS;
-	}
-	if (d && !is_answer(pkt))
-		return FOLLOW_MISS;
-	if (young && flags & FLOW_XLATE_IN && !pair_stands(&key)) {
-		flow_set(f, FLOW_DEAD);
-		return FOLLOW_MISS;
-	}
-	f->count[d & 1].packets += 1;
-	f->count[d & 1].bytes += pkt->len;
-	now = flow_now();
-	if (f->way[d & 1].seen != now)
-		f->way[d & 1].seen = now;
+	follow_count(f, pkt, d);
 	if (young ? advance_due(f, flags, pkt, d)
 	          : pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
 		advance(&key, tag, pkt, f, d);
