@@ -175,12 +175,15 @@ static void at_the_start_the_newest_file_counts(void **state)
 		{.tv_sec = 1000},
 		{.tv_sec = 1000, .tv_nsec = 999999999},
 	};
+	const struct timespec newer[2] = {{.tv_sec = 2000}, {.tv_sec = 2000}};
 	char path[128];
 
 	write_file(f, "a.yaml", POD("web", "a"));
 	write_file(f, "z.yaml", POD("web", "z"));
 	assert_int_equal(
 		utimensat(AT_FDCWD, path_of(f, "z.yaml", path), old, 0), 0);
+	assert_int_equal(
+		utimensat(AT_FDCWD, path_of(f, "a.yaml", path), newer, 0), 0);
 	start(f);
 	assert_string_equal(label(f), "a");
 	remove_file(f, "a.yaml");
