@@ -56,6 +56,8 @@ const struct table *actual_table(const struct actual *actual, uint16_t endpoint)
 {
 	const uint32_t slot = actual->endpoint[endpoint % ENDPOINT_MAX].slot;
 
+	if (actual->endpoint[endpoint % ENDPOINT_MAX].closed)
+		return NULL;
 	if (slot == SLOT_OPEN)
 		return &table_open;
 	if (slot == SLOT_CLOSED)
@@ -178,8 +180,11 @@ static int endpoints_read(struct actual *actual, struct dp *dp)
 		struct endpoint *ep = &actual->endpoint[i];
 		int r = dp_endpoint_get(dp, (uint16_t)i, ep);
 
-		if (!r && ep->ifindex && ep->slot >= SLOT_FIRST &&
-		    ep->slot < SLOT_MAX && !actual->slot[ep->slot])
+		/* One that is closed is not judged: its slot may be another's.
+		 */
+		if (!r && ep->ifindex && !ep->closed &&
+		    ep->slot >= SLOT_FIRST && ep->slot < SLOT_MAX &&
+		    !actual->slot[ep->slot])
 			r = slot_read(actual, dp, ep->slot);
 		if (r)
 			return r;
@@ -209,6 +214,29 @@ void actual_free(struct actual *actual)
 	free(actual->addr);
 	free(actual->prefix);
 	*actual = (struct actual){};
+}
+
+static bool slots_equal(const struct actual *a, const struct actual *b)
+{
+	for (uint32_t slot = SLOT_FIRST; slot < SLOT_MAX; slot++) {
+		const struct held *x = a->slot[slot], *y = b->slot[slot];
+
+		if (!x != !y || (x && !table_equal(&x->table, &y->table)))
+			return false;
+	}
+	return true;
+}
+
+bool actual_equal(const struct actual *a, const struct actual *b)
+{
+	return a->n_addrs == b->n_addrs && a->n_prefixes == b->n_prefixes &&
+	       !memcmp(a->endpoint, b->endpoint, sizeof(a->endpoint)) &&
+	       (!a->n_addrs ||
+	        !memcmp(a->addr, b->addr, a->n_addrs * sizeof(*a->addr))) &&
+	       (!a->n_prefixes ||
+	        !memcmp(a->prefix, b->prefix,
+	                a->n_prefixes * sizeof(*a->prefix))) &&
+	       slots_equal(a, b);
 }
 
 /* ---- as a state --------------------------------------------------------- */

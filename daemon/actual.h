@@ -42,6 +42,9 @@ int actual_hold(struct actual *actual, uint32_t slot, const struct fill *fill);
 /* Addresses and prefixes are now those of @state.  0 or -ENOMEM. */
 int actual_take(struct actual *actual, const struct state *state);
 
+/* Do two readings say the same? */
+bool actual_equal(const struct actual *a, const struct actual *b);
+
 /* The table that an endpoint is judged by; NULL when there is none. */
 const struct table *actual_table(const struct actual *actual,
                                  uint16_t endpoint);

@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,6 +54,8 @@ static void *map_memory(int fd, size_t bytes)
 {
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
+	if (fd < 0)
+		return MAP_FAILED;
 	return mmap(NULL, (bytes + page - 1) / page * page,
 	            PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
@@ -135,6 +138,58 @@ static int hooks_switch(struct dp *dp, struct err *err)
 	return 0;
 }
 
+static void fds_learn(struct dp *dp)
+{
+	dp->policies_fd = dp_map_fd(dp, "policies");
+	dp->ranges_fd = dp_map_fd(dp, "ranges");
+	dp->slots_fd = dp_map_fd(dp, "slots");
+}
+
+static int kept_add(struct dp_kept *kept, int *n, const char *name, int fd)
+{
+	if (fd < 0)
+		return 0;
+	if (*n == DP_KEPT_MAX)
+		return -E2BIG;
+	kept[*n].fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (kept[*n].fd < 0)
+		return -errno;
+	snprintf(kept[*n].name, sizeof(kept[*n].name), "%s", name);
+	++*n;
+	return 0;
+}
+
+/* Descriptors are all that we need; libbpf keeps half a megabyte of code and
+ * types for as long as the object is open. */
+static int object_close(struct dp *dp, struct err *err)
+{
+	struct bpf_program *prog;
+	struct bpf_map *map;
+	int r = 0;
+
+	bpf_object__for_each_map(map, dp->obj)
+	{
+		if (!r && !bpf_map__is_internal(map))
+			r = kept_add(dp->map, &dp->n_maps, bpf_map__name(map),
+			             bpf_map__fd(map));
+	}
+	bpf_object__for_each_program(prog, dp->obj)
+	{
+		if (!r)
+			r = kept_add(dp->prog, &dp->n_progs,
+			             bpf_program__name(prog),
+			             bpf_program__fd(prog));
+	}
+	if (r)
+		return err_set(err, r, "keep the datapath's descriptors: %s",
+		               strerror(-r));
+	datapath__destroy(dp->skel);
+	dp->skel = NULL;
+	dp->obj = NULL;
+	fds_learn(dp);
+	return 0;
+}
+
 static int dp_load(struct dp *dp, const struct dp_config *config,
                    struct err *err)
 {
@@ -153,9 +208,7 @@ static int dp_load(struct dp *dp, const struct dp_config *config,
 		return err_set(err, r, "the kernel rejects the datapath: %s",
 		               strerror(-r));
 
-	dp->policies_fd = dp_map_fd(dp, "policies");
-	dp->ranges_fd = dp_map_fd(dp, "ranges");
-	dp->slots_fd = dp_map_fd(dp, "slots");
+	fds_learn(dp);
 	dp->epochs = map_memory(dp_map_fd(dp, "epochs"), sizeof(*dp->epochs));
 	if (dp->epochs == MAP_FAILED) {
 		dp->epochs = NULL;
@@ -199,6 +252,8 @@ int dp_open(const struct dp_config *config, const char *bpffs, struct dp **ret,
 		r = hooks_switch(dp, err);
 	if (!r)
 		r = dp_pins_write(dp, err);
+	if (!r)
+		r = object_close(dp, err);
 	if (r)
 		return r;
 	*ret = TAKE(dp);
@@ -217,6 +272,10 @@ void dp_close(struct dp *dp)
 	for (int i = 0; i < STUB__COUNT; i++)
 		if (dp->stub_fd[i] >= 0)
 			close(dp->stub_fd[i]);
+	for (int i = 0; i < dp->n_maps; i++)
+		close(dp->map[i].fd);
+	for (int i = 0; i < dp->n_progs; i++)
+		close(dp->prog[i].fd);
 	datapath__destroy(dp->skel);
 	free(dp);
 }
@@ -231,9 +290,18 @@ const char *dp_pin_dir(const struct dp *dp)
 	return dp->pin_dir;
 }
 
+static int kept_find(const struct dp_kept *kept, int n, const char *name)
+{
+	for (int i = 0; i < n; i++)
+		if (!strcmp(kept[i].name, name))
+			return kept[i].fd;
+	return -ENOENT;
+}
+
 int dp_map_fd(const struct dp *dp, const char *name)
 {
-	return bpf_object__find_map_fd_by_name(dp->obj, name);
+	return dp->obj ? bpf_object__find_map_fd_by_name(dp->obj, name)
+	               : kept_find(dp->map, dp->n_maps, name);
 }
 
 int dp_prog_fd(const struct dp *dp, const char *name)
@@ -244,6 +312,8 @@ int dp_prog_fd(const struct dp *dp, const char *name)
 	for (int i = 0; i < STUB__COUNT; i++)
 		if (dp->stub_fd[i] >= 0 && !strcmp(name, dp_stub_name[i]))
 			return dp->stub_fd[i];
+	if (!dp->obj)
+		return kept_find(dp->prog, dp->n_progs, name);
 	prog = bpf_object__find_program_by_name(dp->obj, name);
 	if (!prog)
 		return -ENOENT;

@@ -29,13 +29,23 @@ enum slot_state {
 	SLOT_STATE_RESTED,
 };
 
+#define DP_KEPT_MAX 32
+
+/* A map or program once the object is closed. */
+struct dp_kept {
+	char name[32];
+	int fd;
+};
+
 struct dp {
-	struct datapath *skel;
+	struct datapath *skel;  /* NULL once it is open */
 	struct bpf_object *obj; /* of skel */
+	struct dp_kept map[DP_KEPT_MAX], prog[DP_KEPT_MAX];
+	int n_maps, n_progs;
 	char pin_dir[256];
 	bool adopted;
 	int stub_fd[STUB__COUNT];             /* the pinned ones */
-	int policies_fd, ranges_fd, slots_fd; /* borrowed from obj */
+	int policies_fd, ranges_fd, slots_fd; /* borrowed */
 	struct epochs *epochs;                /* mapped */
 	int n_cpus;
 	struct {

@@ -226,7 +226,8 @@ int dp_slots_open(struct dp *dp, struct err *err)
 	for (__u32 i = 1; i < ENDPOINT_MAX; i++) {
 		struct endpoint ep;
 
-		if (!dp_endpoint_get(dp, (uint16_t)i, &ep) && ep.ifindex)
+		if (!dp_endpoint_get(dp, (uint16_t)i, &ep) && ep.ifindex &&
+		    !ep.closed)
 			dp_slot_hold(dp, ep.slot);
 	}
 	n = slots_choose(dp, slot);

@@ -341,6 +341,7 @@ void reconcile_free(struct reconcile *rec)
 		loop_timer_cancel(rec->in.loop, &rec->tend);
 		loop_timer_cancel(rec->in.loop, &rec->retry);
 		loop_timer_cancel(rec->in.loop, &rec->reread);
+		loop_timer_cancel(rec->in.loop, &rec->trim);
 		loop_task_cancel(rec->in.loop, &rec->task);
 	}
 	if (rec->actual)

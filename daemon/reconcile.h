@@ -46,7 +46,8 @@ void reconcile_schedule(struct reconcile *rec);
 /* A pass that is scheduled is made now; its failure is noted and logged. */
 void reconcile_settle(struct reconcile *rec);
 /* The same as scheduling, not believing what we know of the maps: they are read
- * again. (Done by itself once a minute, and after every failure.) */
+ * again.  (After a failure, and when the look that is taken once a minute finds
+ * them changed, this is done without being asked.) */
 void reconcile_reread(struct reconcile *rec);
 /*
  * One pass now; ADD answers after it.  0: the kernel is as desired, save for

@@ -36,10 +36,9 @@ struct reconcile {
 	bool again[ENDPOINT_MAX]; /* epochs to be raised once more; [0] node */
 	bool again_any;
 	uint64_t tend_since_ns; /* the first pass that waits for it; 0: none */
-	uint64_t trimmed_ns;    /* when memory was last given back */
 	uint64_t retry_ns;      /* the next delay after a failure */
 	struct loop_task task;
-	struct loop_timer tend, retry, reread;
+	struct loop_timer tend, retry, reread, trim;
 	json_t *problems; /* [{object, error}] */
 };
 

@@ -2,6 +2,7 @@
 /* reconcile_tend.c - what may wait until a pass is over and things are quiet.
  */
 #include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/reconcile_impl.h"
@@ -12,7 +13,7 @@
 #define LATEST_NS (250 * MS) /* since the first that waits */
 #define FRESH_LOW 8u         /* slots left: no longer */
 #define REREAD_NS (60000 * MS)
-#define TRIM_NS   (5000 * MS) /* between two; it takes a millisecond or two */
+#define TRIM_NS   (5000 * MS) /* after a pass; it takes a millisecond or two */
 
 /*
  * The kernel waits for RCU here, 8 ms or more, hence so does everybody who asks
@@ -37,11 +38,15 @@ static void tend_due(struct loop_timer *timer)
 	if (dp_slots_fresh(rec->in.dp) < 2 * FRESH_LOW)
 		loop_timer_arm(rec->in.loop, &rec->tend, QUIET_NS);
 	reconcile_tend_last(rec);
-	/* What passes have freed goes back to the system, now and then. */
-	if (loop_now_ns() > rec->trimmed_ns + TRIM_NS) {
-		(void)malloc_trim(0);
-		rec->trimmed_ns = loop_now_ns();
-	}
+	if (!rec->trim.armed)
+		loop_timer_arm(rec->in.loop, &rec->trim, TRIM_NS);
+}
+
+/* What passes have freed goes back to the system. */
+static void trim_due(struct loop_timer *timer)
+{
+	(void)timer;
+	(void)malloc_trim(0);
 }
 
 static bool is_number_known(uint32_t number, void *user)
@@ -59,11 +64,32 @@ void reconcile_tend_last(struct reconcile *rec)
 		        err.text);
 }
 
+/* Do the maps still hold what we put there?  Cheaper than a pass. */
+static bool is_undamaged(const struct reconcile *rec)
+{
+	struct actual *now = calloc(1, sizeof(*now));
+	struct err ignored = {};
+	bool same = false;
+
+	if (now && !actual_read(now, rec->in.dp, &ignored)) {
+		actual_strip(now, &rec->compiled);
+		same = actual_equal(now, rec->actual);
+	}
+	if (now)
+		actual_free(now);
+	free(now);
+	return same;
+}
+
 static void reread_due(struct loop_timer *timer)
 {
 	struct reconcile *rec = container_of(timer, struct reconcile, reread);
 
-	reconcile_reread(rec);
+	if (rec->arena && !rec->unread && !is_undamaged(rec)) {
+		log_warn("the maps are not what they were: somebody else "
+		         "changed them; they are put right");
+		reconcile_reread(rec);
+	}
 	loop_timer_arm(rec->in.loop, &rec->reread, REREAD_NS);
 }
 
@@ -71,6 +97,7 @@ void reconcile_tend_init(struct reconcile *rec)
 {
 	rec->tend.due = tend_due;
 	rec->reread.due = reread_due;
+	rec->trim.due = trim_due;
 	loop_timer_arm(rec->in.loop, &rec->reread, REREAD_NS);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* reconcile_test.c - passes over real maps: in, out, restart, damage. */
-#include "daemon/reconcile.h"
+#include "daemon/reconcile_impl.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -382,6 +382,40 @@ static void damage_is_seen_and_mended(void **state)
 	assert_true(allows(f, 2, "10.1.0.1", 5432));
 }
 
+/* The look that is taken once a minute, without waiting for it. */
+static void damage_is_noticed_without_being_asked(void **state)
+{
+	struct fixture *f = *state;
+	const struct policy_val deny = {};
+	struct loop_timer *look = &f->rec->reread;
+	struct policy_key key;
+	__u32 slot, id;
+	int fd;
+
+	put_policy(f, "db", "db", FROM_WEB);
+	pass(f);
+	put_policy(f, "db2", "db",
+	           "'ingress':[{'from':[{'ipBlock':{'cidr':'10.1.0.0/30'}}]}]");
+	pass(f);
+	look->due(look);
+	assert_false(f->rec->task.scheduled);
+
+	slot = endpoint_in_kernel(f, 2).slot;
+	assert_int_equal(
+		bpf_map_lookup_elem(dp_map_fd(f->dp, "policies"), &slot, &id),
+		0);
+	fd = bpf_map_get_fd_by_id(id);
+	assert_int_equal(bpf_map_get_next_key(fd, NULL, &key), 0);
+	assert_int_equal(bpf_map_update_elem(fd, &key, &deny, BPF_ANY), 0);
+	close(fd);
+	log_open(false, -1); /* it will complain */
+	look->due(look);
+	log_open(false, LOG_LEVEL_ERR);
+	assert_true(f->rec->task.scheduled);
+	reconcile_settle(f->rec);
+	assert_int_equal(differences(f), 0);
+}
+
 static void a_state_file_of_others_costs_numbers_only(void **state)
 {
 	static const char *const bad[] = {
@@ -546,6 +580,7 @@ int main(void)
 		T(before_the_source_answers_only_closing_is_done),
 		T(a_pod_keeps_its_policy_until_its_interface_goes),
 		T(damage_is_seen_and_mended),
+		T(damage_is_noticed_without_being_asked),
 		T(a_state_file_of_others_costs_numbers_only),
 		T(a_policy_that_does_not_fit_is_its_pods_affair),
 		T(only_those_whom_a_change_concerns_are_judged_anew),
