@@ -208,8 +208,7 @@ def memory(report):
             node.pod(f"default/pod{i}", {"app": f"app{i}"})
         known = wait_for("10 000 addresses", lambda: many_addresses(node), 60)
         report.add("known addresses", f"{known}", ">= 10000", known >= 10000)
-        resident = wait_for("memory at rest", lambda: at_rest(node.daemon.pid),
-                            60)
+        resident = wait_for("memory at rest", lambda: at_rest(node), 60)
         report.at_most("resident memory", resident / 1024, 15, " MB")
         report.at_most(f"CPU over {IDLE_SECONDS} idle seconds",
                        idle(node.daemon.pid), 0.1, " %", digits=3)
@@ -236,10 +235,13 @@ def idle(pid):
     return (cpu_ns(pid) - used) / (time.monotonic() - begin) / 1e9 * 100
 
 
-def at_rest(pid):
+def at_rest(node):
     """Resident KiB, once half a second costs next to nothing."""
+    pid = node.daemon.pid
     used = cpu_ns(pid)
     time.sleep(0.5)
+    assert node.daemon.poll() is None, \
+        f"stiled ended with {node.daemon.returncode}:\n{node.log()}"
     if cpu_ns(pid) - used > 5e6:
         return None
     with open(f"/proc/{pid}/status") as f:
