@@ -237,9 +237,9 @@ int dp_open(const struct dp_config *config, const char *bpffs, struct dp **ret,
 	             ABI_VERSION) >= (int)sizeof(dp->pin_dir))
 		return err_set(err, -ENAMETOOLONG, "bpffs path %s", bpffs);
 
-	r = bpffs_prepare(bpffs, err);
+	r = dp_dir_make(bpffs, err);
 	if (!r)
-		r = bpffs_prepare(dp->pin_dir, err);
+		r = dp_dir_make(dp->pin_dir, err);
 	if (!r)
 		r = dp_load(dp, config, err);
 	if (!r)

@@ -57,8 +57,8 @@ struct dp {
 
 /* ---- dp_pin.c ---------------------------------------------------------- */
 
-/* Make sure that @path is a directory on a bpffs; mounts one when needed. */
-int bpffs_prepare(const char *path, struct err *err);
+/* Make a directory on a bpffs, unless it is there. */
+int dp_dir_make(const char *path, struct err *err);
 /* Before the load: reuse what is pinned; -EEXIST when a layout differs. */
 int dp_pins_adopt(struct dp *dp, struct err *err);
 /* After it: pin what is not, stubs last. */

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -26,45 +25,13 @@ static bool is_bpffs(const char *path)
 	return !statfs(path, &fs) && fs.f_type == BPF_FS_MAGIC;
 }
 
-static int bpffs_mount(const char *path, struct err *err)
+/* Somebody else has mounted it: host_bpffs() in the daemon. */
+int dp_dir_make(const char *path, struct err *err)
 {
-	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-	          "mode=0700"))
-		return err_set(err, -errno, "mount a bpffs on %s: %s", path,
-		               strerror(errno));
-	return 0;
-}
-
-/*
- * A directory below a bpffs is made; elsewhere one is mounted: on @path where
- * a directory can be made, else (sysfs has only its own) on its parent.
- */
-int bpffs_prepare(const char *path, struct err *err)
-{
-	char parent[PIN_PATH_MAX];
-	char *slash;
-	int r;
-
-	if (snprintf(parent, sizeof(parent), "%s", path) >= (int)sizeof(parent))
-		return err_set(err, -ENAMETOOLONG, "bpffs path %s", path);
-	slash = strrchr(parent, '/');
-	if (!slash || slash == parent)
-		return err_set(err, -EINVAL,
-		               "bpffs path %s: want an absolute path", path);
-	*slash = 0;
-
-	if (mkdir(path, 0700) && errno != EEXIST && errno != EPERM &&
-	    errno != EACCES)
-		return err_set(err, -errno, "%s: %s", path, strerror(errno));
-	if (is_bpffs(path))
-		return 0;
-	if (!access(path, F_OK))
-		return bpffs_mount(path, err);
-	r = bpffs_mount(parent, err);
-	if (r)
-		return r;
 	if (mkdir(path, 0700) && errno != EEXIST)
 		return err_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (!is_bpffs(path))
+		return err_set(err, -EINVAL, "%s is not on a bpffs", path);
 	return 0;
 }
 
