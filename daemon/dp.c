@@ -169,7 +169,7 @@ static int object_close(struct dp *dp, struct err *err)
 
 	bpf_object__for_each_map(map, dp->obj)
 	{
-		if (!r && !bpf_map__is_internal(map))
+		if (!r)
 			r = kept_add(dp->map, &dp->n_maps, bpf_map__name(map),
 			             bpf_map__fd(map));
 	}
