@@ -184,11 +184,11 @@ int dp_pins_adopt(struct dp *dp, struct err *err)
 /* Over an older pin of that name, without a moment in which there is none. */
 static int pin_replace(struct dp *dp, const char *name, int fd, struct err *err)
 {
-	char path[PIN_PATH_MAX], fresh[PIN_PATH_MAX + 8];
+	char path[PIN_PATH_MAX], fresh[PIN_PATH_MAX];
 	int r;
 
 	pin_path(dp, name, path);
-	snprintf(fresh, sizeof(fresh), "%s_new", path);
+	pin_path(dp, "being_pinned", fresh); /* the name of no map or stub */
 	(void)unlink(fresh);
 	r = bpf_obj_pin(fd, fresh);
 	if (!r && rename(fresh, path))

@@ -126,7 +126,9 @@ class Judge:
         out = run(f"{TOOLS}/latency", count, self.client.ns.name,
                   self.server.ns.name, self.server.v4, PORT,
                   "/run/allow.json", "/run/deny.json",
-                  f"{self.node.manifests}/judge.json")
+                  f"{self.node.manifests}/judge.json", check=False)
+        assert not out.returncode, \
+            f"{out.stderr}{self.node.log()}{self.node.stile('status').stdout}"
         return json.loads(out.stdout)
 
     def entries(self):

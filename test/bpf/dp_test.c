@@ -122,6 +122,36 @@ static void what_was_written_is_there_after_a_restart(void **state)
 	assert_int_not_equal(hook_prog_id(dp, HOOK_FROM_POD), program);
 }
 
+static __u32 map_id(int fd)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &len), 0);
+	return info.id;
+}
+
+/* From the first start on: half-open flows too live through the second. */
+static void every_map_is_the_same_one_after_a_restart(void **state)
+{
+	static const char *const name[] = {
+		"endpoints", "addrs",     "prefixes", "uplinks", "slots",
+		"policies",  "ranges",    "flows",    "frags",   "held",
+		"epochs",    "flows_new", "drops",    "events",  "counters",
+		"hooks",     "sweeps",
+	};
+	struct dp *dp = *state;
+	__u32 id[ARRAY_SIZE(name)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		id[i] = map_id(dp_map_fd(dp, name[i]));
+	dp_close(dp);
+	*state = dp = open_or_fail();
+	for (size_t i = 0; i < ARRAY_SIZE(name); i++)
+		if (map_id(dp_map_fd(dp, name[i])) != id[i])
+			fail_msg("%s is another map", name[i]);
+}
+
 static void a_map_of_another_layout_is_refused_by_name(void **state)
 {
 	struct dp *dp = *state, *second = NULL;
@@ -369,6 +399,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(what_was_written_is_there_after_a_restart),
+		T(every_map_is_the_same_one_after_a_restart),
 		T(a_map_of_another_layout_is_refused_by_name),
 		T(a_lost_pin_is_made_again),
 		T(a_slot_holds_what_it_was_filled_with),
