@@ -163,16 +163,20 @@ static void print_problems(const struct cli *cli, const json_t *status)
 {
 	const json_t *problems = json_object_get(status, "problems"), *problem;
 	const size_t n = json_array_size(problems);
+	struct fill fill = {.indent = 2, .width = cli_style(cli).width};
 	size_t i;
 
 	json_array_foreach(problems, i, problem)
 	{
 		if (i == PROBLEMS_SHOWN)
 			break;
-		printf("%s! %s:%s %s\n", style_begin(STYLE_WARN, cli->color),
+		printf("%s! %s:%s ", style_begin(STYLE_WARN, cli->color),
 		       get_text(problem, "object"),
-		       style_end(STYLE_WARN, cli->color),
-		       get_text(problem, "error"));
+		       style_end(STYLE_WARN, cli->color));
+		fill.at = strlen("! : ") +
+		          text_width(get_text(problem, "object"));
+		text_fill(stdout, get_text(problem, "error"), &fill);
+		putchar('\n');
 	}
 	if (n > PROBLEMS_SHOWN)
 		printf("  and %zu more; see `stile policy list`\n",

@@ -183,6 +183,19 @@ static int start_reconcile(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+static int start_source(struct stiled *s, struct err *err)
+{
+	const struct config *config = &s->daemon.config;
+	const struct source_dir_config source = {
+		.path = config->source_dir,
+		.state_dir = config->state_dir,
+		.read_only = config->dry_run,
+	};
+
+	return source_dir_open(s->daemon.loop, &s->daemon.store, &source,
+	                       &s->source, err);
+}
+
 /* The pass that makes the kernel equal to what the source says. */
 static void first_pass(struct daemon *daemon)
 {
@@ -245,8 +258,7 @@ static int start(struct stiled *s, struct err *err)
 	if (!r)
 		r = start_reconcile(daemon, err);
 	if (!r)
-		r = source_dir_open(daemon->loop, &daemon->store,
-		                    daemon->config.source_dir, &s->source, err);
+		r = start_source(s, err);
 	if (r || daemon->config.dry_run)
 		return r;
 	first_pass(daemon);

@@ -10,6 +10,7 @@
 #include "lib/version.h"
 
 #define COUNTER_KEY_MAX 40
+#define PROBLEMS_MAX    100 /* objects with an error that are listed */
 
 /* "FLOW_OPENED" as a key of JSON. */
 static const char *lower(const char *name, char buf[COUNTER_KEY_MAX])
@@ -109,6 +110,25 @@ static void put_objects(json_t *status, struct daemon *daemon)
 	                  (json_int_t)(compiled ? compiled->n_tables : 0)));
 }
 
+/* What is not in force: objects with an error first, then what did not fit. */
+static json_t *problems_json(const struct daemon *daemon)
+{
+	const struct store_object *object = daemon->store.objects;
+	json_t *applied = reconcile_problems(daemon->reconcile);
+	json_t *list = json_array();
+
+	for (; object && json_array_size(list) < PROBLEMS_MAX;
+	     object = object->hh.next)
+		if (object->error)
+			json_array_append_new(list,
+			                      json_pack("{s:s, s:s}", "object",
+			                                object->id, "error",
+			                                object->error));
+	(void)json_array_extend(list, applied);
+	json_decref(applied);
+	return list;
+}
+
 static json_t *source_json(const struct daemon *daemon)
 {
 	char text[300];
@@ -154,9 +174,8 @@ json_t *show_status(struct daemon *daemon, const json_t *request)
 			status, "revision",
 			json_integer((json_int_t)reconcile_revision(
 				daemon->reconcile)));
-		(void)json_object_set_new(
-			status, "problems",
-			reconcile_problems(daemon->reconcile));
+		(void)json_object_set_new(status, "problems",
+		                          problems_json(daemon));
 	}
 	(void)json_object_update_missing(status, node);
 	json_decref(nodes);

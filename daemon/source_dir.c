@@ -269,8 +269,10 @@ static void event_take(struct source_dir *source,
 
 static void synced_if_read(struct source_dir *source)
 {
-	if (!source->files.store->synced && !any_busy(source))
-		store_synced(source->files.store);
+	if (source->files.store->synced || any_busy(source))
+		return;
+	source_files_synced(&source->files);
+	store_synced(source->files.store);
 }
 
 static void watch_ready(struct loop_fd *self, uint32_t epoll_events)
@@ -327,7 +329,8 @@ static void later_due(struct loop_timer *self)
 		busy_read(source);
 }
 
-int source_dir_open(struct loop *loop, struct store *store, const char *path,
+int source_dir_open(struct loop *loop, struct store *store,
+                    const struct source_dir_config *config,
                     struct source_dir **ret, struct err *err)
 {
 	_cleanup_(source_dir_closep) struct source_dir *source =
@@ -338,11 +341,13 @@ int source_dir_open(struct loop *loop, struct store *store, const char *path,
 		return err_set(err, -ENOMEM, "out of memory");
 	source->loop = loop;
 	source->files = (struct source_files){.store = store, .dir_fd = -1};
+	source_kept_open(&source->files.kept, config->state_dir,
+	                 config->read_only);
 	source->watch.ready = watch_ready;
 	source->leave.due = leave_due;
 	source->later.due = later_due;
 	source->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	source->path = strdup(path);
+	source->path = strdup(config->path);
 	if (source->watch.fd < 0)
 		return err_set(err, -errno, "inotify: %s", strerror(errno));
 	if (!source->path)
@@ -352,7 +357,7 @@ int source_dir_open(struct loop *loop, struct store *store, const char *path,
 		return r;
 	r = loop_fd_add(loop, &source->watch, EPOLLIN);
 	if (r)
-		return err_set(err, r, "watch directory '%s': %s", path,
+		return err_set(err, r, "watch directory '%s': %s", config->path,
 		               strerror(-r));
 	synced_if_read(source);
 	if (!store->synced)
@@ -372,6 +377,7 @@ void source_dir_close(struct source_dir *source)
 		close(source->watch.fd);
 	}
 	closep(&source->files.dir_fd);
+	source_kept_close(&source->files.kept);
 	source_files_clear(&source->files);
 	free(source->path);
 	free(source);

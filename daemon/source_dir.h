@@ -9,7 +9,9 @@
  * that a rename takes nothing away in between.
  *
  * A file that cannot be parsed keeps what it gave, and stands in the store as
- * "File/NAME" with the error; so does one whose documents have no names.  When
+ * "File/NAME" with the error; so does one whose documents have no names.  What
+ * was read without an error is also copied to <state-dir>/manifests, so that
+ * this holds for one that is broken when the daemon starts again.  When
  * two files give one object, the later change counts, and when that file lets
  * go of it the other's version comes back.  A "List" counts as its items.
  *
@@ -25,12 +27,19 @@
 
 struct source_dir;
 
+struct source_dir_config {
+	const char *path;
+	const char *state_dir; /* NULL: nothing is kept */
+	bool read_only;        /* of the state directory */
+};
+
 /*
  * Reads the directory before it returns and tells the store that it is synced
  * (up to a second later if a file was being written).  -errno with a sentence
  * when it cannot be read or watched.
  */
-int source_dir_open(struct loop *loop, struct store *store, const char *path,
+int source_dir_open(struct loop *loop, struct store *store,
+                    const struct source_dir_config *config,
                     struct source_dir **ret, struct err *err);
 /* The store keeps what it has. */
 void source_dir_close(struct source_dir *source);

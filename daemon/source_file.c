@@ -133,18 +133,17 @@ static void object_put(struct source_files *files, const char *name,
 static void object_restore(struct source_files *files,
                            const struct source_file *file, const char *id)
 {
-	_cleanup_(json_decrefp) json_t *objects = NULL;
+	_cleanup_(source_content_free) struct source_content content = {};
 	struct err err = {};
 	json_t *doc, *found = NULL;
 	size_t i;
 
-	if (source_load(files->dir_fd, file->name, true, NULL, &objects,
-	                &err)) {
+	if (source_load(files->dir_fd, file->name, true, &content, &err)) {
 		log_warn("manifest '%s': %s; %s stays as it was", file->name,
 		         err.text, id);
 		return;
 	}
-	json_array_foreach(objects, i, doc)
+	json_array_foreach(content.objects, i, doc)
 	{
 		char own[STORE_ID_MAX];
 
@@ -305,11 +304,56 @@ static uint64_t stamp_of(const struct stat *st)
 	return hash | 1;
 }
 
+/* Was all of it read without an error? */
+static bool file_is_whole(const struct source_files *files,
+                          const struct source_file *file)
+{
+	char own[STORE_ID_MAX];
+
+	file_id(file->name, own);
+	if (store_find(files->store, own))
+		return false;
+	for (size_t i = 0; i < file->n_ids; i++) {
+		const struct store_object *object =
+			store_find(files->store, file->id[i]);
+
+		if (object && object->error)
+			return false;
+	}
+	return true;
+}
+
+/* What the last daemon knew of it, unless that is what it says now. */
+static void file_recall(struct source_files *files, struct source_file *file)
+{
+	_cleanup_(source_content_free) struct source_content content = {};
+	struct err err = {};
+	const int r =
+		source_load(files->kept.fd, file->name, true, &content, &err);
+
+	if (!r)
+		file_apply(files, file, content.objects);
+	else if (r != -ENOENT)
+		log_warn("the copy of manifest '%s': %s; it is of no use",
+		         file->name, err.text);
+}
+
+static void file_broken(struct source_files *files, struct source_file *file,
+                        const struct err *err)
+{
+	struct err all = *err;
+
+	if (file->n_ids)
+		err_set(&all, 0, "%.180s; what it gave before stays in force",
+		        err->text);
+	file_refuse(files, file->name, all.text);
+}
+
 void source_file_read(struct source_files *files, const char *name,
                       bool busy_too, bool if_changed)
 {
 	struct source_file *file = file_at(files, name);
-	_cleanup_(json_decrefp) json_t *objects = NULL;
+	_cleanup_(source_content_free) struct source_content content = {};
 	struct err err = {};
 	struct stat st = {};
 	int r;
@@ -323,23 +367,22 @@ void source_file_read(struct source_files *files, const char *name,
 	if (if_changed && !fstatat(files->dir_fd, name, &st, 0) &&
 	    file->stamp == stamp_of(&st))
 		return;
-	r = source_load(files->dir_fd, name, busy_too, &st, &objects, &err);
+	r = source_load(files->dir_fd, name, busy_too, &content, &err);
 	file->busy = r == -EBUSY;
 	file->leaving = r == -ENOENT;
 	if (r == -EBUSY || r == -ENOENT)
 		return;
-	file->stamp = stamp_of(&st);
-	if (!r) {
-		file_apply(files, file, objects);
+	if (!file->stamp && files->kept.fd >= 0 &&
+	    (r || !source_kept_is(&files->kept, name, &content.st)))
+		file_recall(files, file);
+	file->stamp = stamp_of(&content.st);
+	if (r) {
+		file_broken(files, file, &err);
 		return;
 	}
-	if (file->n_ids) {
-		const struct err why = err;
-
-		err_set(&err, r, "%.180s; what it gave before stays in force",
-		        why.text);
-	}
-	file_refuse(files, name, err.text);
+	file_apply(files, file, content.objects);
+	if (file_is_whole(files, file))
+		source_kept_put(&files->kept, name, &content);
 }
 
 static void file_leave(struct source_files *files, struct source_file *file)
@@ -350,7 +393,18 @@ static void file_leave(struct source_files *files, struct source_file *file)
 		object_drop(files, file, file->id[i]);
 	file_id(file->name, own);
 	store_remove(files->store, own);
+	source_kept_drop(&files->kept, file->name);
 	file_free(files, file);
+}
+
+static bool is_known(void *user, const char *name)
+{
+	return source_file_find(user, name);
+}
+
+void source_files_synced(struct source_files *files)
+{
+	source_kept_sweep(&files->kept, is_known, files);
 }
 
 void source_files_leave(struct source_files *files)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <uthash.h>
 
+#include "daemon/source_kept.h"
 #include "daemon/store.h"
 
 struct source_file {
@@ -28,6 +29,7 @@ struct source_file {
 struct source_files {
 	struct store *store;
 	int dir_fd;
+	struct source_kept kept;
 	struct source_file *files; /* by name */
 	uint64_t changes;
 	bool shared; /* some object was given by two files, ever */
@@ -42,6 +44,7 @@ struct source_file *source_file_find(struct source_files *files,
 /**
  * source_file_read - bring the store up to what the file says now.
  *
+ * The first time, what the last daemon kept of it comes before it.
  * @busy_too: read it even if somebody has it open for writing.
  * @if_changed: only if it is not the content read last.
  * A file that is gone leaves; see source_files_leave().
@@ -49,6 +52,8 @@ struct source_file *source_file_find(struct source_files *files,
 void source_file_read(struct source_files *files, const char *name,
                       bool busy_too, bool if_changed);
 
+/* All files have been read once: forget what is kept of others. */
+void source_files_synced(struct source_files *files);
 /* Drop the objects of the files that are leaving, and forget them. */
 void source_files_leave(struct source_files *files);
 /* Forget all files; the store keeps their objects. */

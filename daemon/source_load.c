@@ -41,32 +41,28 @@ static int text_read(int fd, size_t size, char *buf, size_t *ret)
 }
 
 static int file_read(int dir_fd, const char *name, bool busy_too,
-                     struct stat *st, char **ret, struct err *err)
+                     struct source_content *ret, struct err *err)
 {
 	_cleanup_(closep) int fd =
 		openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	_cleanup_(free_p) char *text = NULL;
-	size_t len = 0;
 	int r;
 
-	if (fd < 0 || fstat(fd, st))
+	if (fd < 0 || fstat(fd, &ret->st))
 		return err_set(err, -errno, "%s", strerror(errno));
-	if (!S_ISREG(st->st_mode))
+	if (!S_ISREG(ret->st.st_mode))
 		return err_set(err, -EINVAL, "not a file");
-	if (st->st_size > (off_t)YAML_BYTES_MAX)
+	if (ret->st.st_size > (off_t)YAML_BYTES_MAX)
 		return err_set(err, -E2BIG, "larger than %u MiB",
 		               YAML_BYTES_MAX >> 20);
 	if (!busy_too && is_being_written(fd))
 		return err_set(err, -EBUSY, "open for writing");
-	text = malloc((size_t)st->st_size + 1);
-	if (!text)
+	ret->text = malloc((size_t)ret->st.st_size + 1);
+	if (!ret->text)
 		return err_set(err, -ENOMEM, "out of memory");
-	r = text_read(fd, (size_t)st->st_size, text, &len);
+	r = text_read(fd, (size_t)ret->st.st_size, ret->text, &ret->len);
 	if (r)
 		return err_set(err, r, "%s", strerror(-r));
-	text[len] = '\0';
-	st->st_size = (off_t)len;
-	*ret = TAKE(text);
+	ret->text[ret->len] = '\0';
 	return 0;
 }
 
@@ -121,30 +117,31 @@ static int objects_unfold(json_t *docs, json_t *objects)
 }
 
 int source_load(int dir_fd, const char *name, bool busy_too,
-                struct stat *ret_stat, json_t **ret, struct err *err)
+                struct source_content *ret, struct err *err)
 {
 	_cleanup_(json_decrefp) json_t *docs = NULL, *objects = json_array();
-	_cleanup_(free_p) char *text = NULL;
 	const char *dot = strrchr(name, '.');
-	struct stat st = {};
-	size_t len;
-	int r = file_read(dir_fd, name, busy_too, &st, &text, err);
+	int r = file_read(dir_fd, name, busy_too, ret, err);
 
-	if (ret_stat)
-		*ret_stat = st;
 	if (r)
 		return r;
-	len = (size_t)st.st_size;
 	/* Several documents with "---" between them are YAML in any file. */
 	if (dot && !strcmp(dot, ".json") &&
-	    text[strspn(text, " \t\r\n")] != '-')
-		r = yaml_load_json(text, len, &docs, err);
+	    ret->text[strspn(ret->text, " \t\r\n")] != '-')
+		r = yaml_load_json(ret->text, ret->len, &docs, err);
 	else
-		r = yaml_load(text, len, &docs, err);
+		r = yaml_load(ret->text, ret->len, &docs, err);
 	if (r)
 		return r;
 	if (!objects || objects_unfold(docs, objects))
 		return err_set(err, -ENOMEM, "out of memory");
-	*ret = TAKE(objects);
+	ret->objects = TAKE(objects);
 	return 0;
+}
+
+void source_content_free(struct source_content *content)
+{
+	free(content->text);
+	json_decref(content->objects);
+	*content = (struct source_content){};
 }

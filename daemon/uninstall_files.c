@@ -200,6 +200,8 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 {
 	static const char *const in_endpoints[] = {"*.json", "*.bad", "*.new",
 	                                           NULL};
+	static const char *const in_manifests[] = {"*.yaml", "*.yml", "*.json",
+	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
 	static const char *const in_state[] = {
 		"identities.json*", "pods.json*", "undo",
@@ -211,6 +213,9 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	if (!r)
 		r = part_remove(what, what->state_dir, "del-queue", in_queue,
 		                err);
+	if (!r)
+		r = part_remove(what, what->state_dir, "manifests",
+		                in_manifests, err);
 	if (!r)
 		r = part_remove(what, what->state_dir, "", in_state, err);
 	if (!r)

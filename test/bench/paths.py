@@ -17,7 +17,7 @@ Path = collections.namedtuple("Path", "name client server addr")
 
 # Short rounds and many: what disturbs the machine lasts longer than a round.
 COUNTS = {"rr": 150, "crr": 25, "udp": 40, "stream": 12, "ufirst": 50}
-ROUNDS = 300
+ROUNDS = 120
 
 CLIENT4, SERVER4, ROUTER4 = "10.10.0.2", "10.10.0.3", "10.10.0.1"
 CLIENT6, SERVER6 = "fd00:10::2", "fd00:10::3"

@@ -19,28 +19,38 @@ GOALS = {
 }
 
 
+# A path keeps the memory that it once got, good or bad for the caches: a run
+# on one set of paths repeats itself, and is no better than three others.
+PLACES = 3
+
+
 def base(report, modes):
     """Two policed pods against a bare pair and against the floor."""
     report.title("Two pods, isolated both ways, counters and events on; "
                  "speed as a part of a bare veth pair's")
-    with Place() as place:
-        paths = [*place.bare(), place.floor(), *place.pods("stile")]
-        for mode in modes:
-            what, goal, of_floor = GOALS[mode]
-            times = solo(mode, paths)
-            ratio = {p.name: Ratio(times, p.name, "bare6" if p.name[-1] == "6"
-                                   else "bare") for p in paths}
-            for name in ("bare", "floor"):
-                report.add(f"{what}, {name}", ratio[name].text(), mode=mode)
-            serves = min(goal, of_floor * ratio["floor"].value) \
-                if of_floor else goal
-            stile, six = ratio["stile"], ratio["stile6"]
-            report.add(f"{what}, Stile", stile.text(), f">= {serves:.3f}",
-                       stile.value >= serves, mode=mode, value=stile.value)
-            report.add(f"{what}, Stile IPv6", six.text(),
-                       f">= {stile.value - 0.03:.3f}",
-                       six.value >= stile.value - 0.03, mode=mode,
-                       value=six.value)
+    all_times = {}
+    for _ in range(PLACES):
+        with Place() as place:
+            paths = [*place.bare(), place.floor(), *place.pods("stile")]
+            for mode in modes:
+                for name, times in solo(mode, paths).items():
+                    all_times.setdefault((mode, name), []).extend(times)
+    for mode in modes:
+        what, goal, of_floor = GOALS[mode]
+        times = {p.name: all_times[mode, p.name] for p in paths}
+        ratio = {p.name: Ratio(times, p.name, "bare6" if p.name[-1] == "6"
+                               else "bare") for p in paths}
+        for name in ("bare", "floor"):
+            report.add(f"{what}, {name}", ratio[name].text(), mode=mode)
+        serves = min(goal, of_floor * ratio["floor"].value) \
+            if of_floor else goal
+        stile, six = ratio["stile"], ratio["stile6"]
+        report.add(f"{what}, Stile", stile.text(), f">= {serves:.3f}",
+                   stile.value >= serves, mode=mode, value=stile.value)
+        report.add(f"{what}, Stile IPv6", six.text(),
+                   f">= {stile.value - 0.03:.3f}",
+                   six.value >= stile.value - 0.03, mode=mode,
+                   value=six.value)
 
 
 def peers(report):

@@ -11,7 +11,8 @@ import os
 import signal
 import time
 
-from stage import Node, done, equal, namespace_manifest, netpol, test, wait_for
+from stage import (Node, connects, done, equal, namespace_manifest, netpol, test,
+                   wait_for)
 
 ROUNDS = int(os.environ.get("ROUNDS", "20"))
 RATE, DENIED_RATE, FLOWS = 60000, 2000, 100
@@ -108,8 +109,34 @@ def policy_after():
     equal(node.stile("policy", "verify", check=False).returncode, 0, "verify")
 
 
+def torn_manifest():
+    """A file that is broken when the daemon starts: what it said stays."""
+    whole = f"{node.manifests}/n.json"
+    with open(whole) as f:
+        text = f.read()
+    with open(whole, "w") as f:
+        f.write(text[:len(text) // 2])
+    wait_for("the refusal", lambda: any(
+        "n.json" in p["object"] for p in node.ask("status")["problems"]), 5)
+    answers = [a.ns.listen(80), b.ns.listen(80), b2.ns.listen(80)]
+    ways = [(a.ns, b.v4, 80), (a.ns, b.v6, 80), (c.ns, a.v4, 80),
+            (c.ns, b.v4, 80), (c.ns, b2.v4, 80), (c.ns, b2.v6, 80)]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        node.stop(number)
+        node.start()
+        equal(connects(ways, 0.5), [True, True, True, False, False, False],
+              "ways open with a torn manifest")
+    with open(whole, "w") as f:
+        f.write(text)
+    wait_for("no problem", lambda: not node.ask("status")["problems"], 5)
+    for sock in answers:
+        sock.close()
+
+
 test("the harness sees a planted leak", sees_a_leak)
 test("the harness sees a planted loss", sees_a_loss)
 test("kill -9 and start: nothing lost, nothing leaked, no flow broken", rounds)
+test("a manifest that is torn when the daemon starts opens nothing",
+     torn_manifest)
 test("the daemon that was started last works", policy_after)
 done()

@@ -28,7 +28,8 @@ struct fixture {
 	struct loop *loop;
 	struct store store;
 	struct source_dir *source;
-	char dir[32];
+	char dir[32], state_dir[40];
+	bool read_only; /* the state */
 	struct loop_timer poll;
 	bool (*done)(struct fixture *f);
 	const char *want; /* of done */
@@ -36,15 +37,15 @@ struct fixture {
 	bool reached;
 };
 
-static const char *path_of(const struct fixture *f, const char *name,
-                           char buf[128])
+static inline const char *path_of(const struct fixture *f, const char *name,
+                                  char buf[128])
 {
 	snprintf(buf, 128, "%s/%s", f->dir, name);
 	return buf;
 }
 
-static void write_file(const struct fixture *f, const char *name,
-                       const char *text)
+static inline void write_file(const struct fixture *f, const char *name,
+                              const char *text)
 {
 	char path[128];
 	int fd = open(path_of(f, name, path), O_CREAT | O_WRONLY | O_TRUNC,
@@ -55,33 +56,36 @@ static void write_file(const struct fixture *f, const char *name,
 	close(fd);
 }
 
-static void rename_file(const struct fixture *f, const char *from,
-                        const char *to)
+static inline void rename_file(const struct fixture *f, const char *from,
+                               const char *to)
 {
 	char a[128], b[128];
 
 	assert_int_equal(rename(path_of(f, from, a), path_of(f, to, b)), 0);
 }
 
-static void remove_file(const struct fixture *f, const char *name)
+static inline void remove_file(const struct fixture *f, const char *name)
 {
 	char path[128];
 
 	assert_int_equal(unlink(path_of(f, name, path)), 0);
 }
 
-static int setup(void **state)
+static inline int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	strcpy(f->dir, "/tmp/source_test.XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
+	snprintf(f->state_dir, sizeof(f->state_dir), "%s/.state", f->dir);
+	if (mkdir(f->state_dir, 0700))
+		return -1;
 	*state = f;
 	return loop_new(&f->loop);
 }
 
-static void remove_tree(const char *dir)
+static inline void remove_tree(const char *dir)
 {
 	char *argv[] = {"rm", "-rf", (char *)dir, NULL};
 	pid_t pid = fork();
@@ -94,7 +98,7 @@ static void remove_tree(const char *dir)
 		;
 }
 
-static int teardown(void **state)
+static inline int teardown(void **state)
 {
 	struct fixture *f = *state;
 
@@ -106,17 +110,32 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void start(struct fixture *f)
+static inline void start(struct fixture *f)
 {
 	struct err err = {};
 
-	if (source_dir_open(f->loop, &f->store, f->dir, &f->source, &err))
+	const struct source_dir_config config = {
+		.path = f->dir,
+		.state_dir = f->state_dir,
+		.read_only = f->read_only,
+	};
+
+	if (source_dir_open(f->loop, &f->store, &config, &f->source, &err))
 		fail_msg("%s", err.text);
+}
+
+/* Another daemon, which knows what is in files. */
+static inline void restart(struct fixture *f)
+{
+	source_dir_close(f->source);
+	f->source = NULL;
+	store_clear(&f->store);
+	start(f);
 }
 
 /* ---- waiting for a condition ---- */
 
-static void poll_due(struct loop_timer *self)
+static inline void poll_due(struct loop_timer *self)
 {
 	struct fixture *f = container_of(self, struct fixture, poll);
 
@@ -127,8 +146,8 @@ static void poll_due(struct loop_timer *self)
 		loop_timer_arm(f->loop, &f->poll, 200000);
 }
 
-static bool reach(struct fixture *f, bool (*done)(struct fixture *f),
-                  const char *want)
+static inline bool reach(struct fixture *f, bool (*done)(struct fixture *f),
+                         const char *want)
 {
 	f->done = done;
 	f->want = want;
@@ -139,42 +158,42 @@ static bool reach(struct fixture *f, bool (*done)(struct fixture *f),
 	return f->reached;
 }
 
-static const char *label(struct fixture *f)
+static inline const char *label(struct fixture *f)
 {
 	const struct pod *pod = store_pod(&f->store, "shop", "web");
 
 	return pod && pod->labels.n ? pod->labels.item[0].value : "none";
 }
 
-static bool label_is(struct fixture *f)
+static inline bool label_is(struct fixture *f)
 {
 	return !strcmp(label(f), f->want);
 }
 
-static bool id_is_refused(struct fixture *f)
+static inline bool id_is_refused(struct fixture *f)
 {
 	const struct store_object *object = store_find(&f->store, f->want);
 
 	return object && object->error;
 }
 
-static bool id_is_gone(struct fixture *f)
+static inline bool id_is_gone(struct fixture *f)
 {
 	return !store_find(&f->store, f->want);
 }
 
-static bool id_is_there(struct fixture *f)
+static inline bool id_is_there(struct fixture *f)
 {
 	return store_find(&f->store, f->want);
 }
 
-static bool is_synced(struct fixture *f)
+static inline bool is_synced(struct fixture *f)
 {
 	return f->store.synced;
 }
 
 /* A second file, written last: when it is in, so is what came before it. */
-static bool marker_is(struct fixture *f)
+static inline bool marker_is(struct fixture *f)
 {
 	const struct pod *pod = store_pod(&f->store, "mark", "er");
 
@@ -182,7 +201,7 @@ static bool marker_is(struct fixture *f)
 	       !strcmp(pod->labels.item[0].value, f->want);
 }
 
-static void settle(struct fixture *f)
+static inline void settle(struct fixture *f)
 {
 	static unsigned n;
 	char text[160], want[16];

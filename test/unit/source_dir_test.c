@@ -384,9 +384,11 @@ static void a_missing_directory_is_said(void **state)
 	struct fixture *f = *state;
 	struct err err = {};
 
-	assert_int_equal(source_dir_open(f->loop, &f->store, "/nonexistent",
-	                                 &f->source, &err),
-	                 -ENOENT);
+	const struct source_dir_config config = {.path = "/nonexistent"};
+
+	assert_int_equal(
+		source_dir_open(f->loop, &f->store, &config, &f->source, &err),
+		-ENOENT);
 	assert_string_equal(err.text, "watch directory '/nonexistent': No such "
 	                              "file or directory");
 	assert_false(f->store.synced);
