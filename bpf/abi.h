@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 /* ---- addresses ------------------------------------------------------- */
 
@@ -62,7 +62,10 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 	X(ICMP_NO_FLOW, "the ICMP error quotes no live flow")                  \
 	X(NO_PROGRAM, "the program of this hook is not loaded")                \
 	X(REDIRECT, "the kernel refused to forward the packet")                \
-	X(NO_FLOW, "a TCP packet that is no SYN belongs to no live flow")
+	X(NO_FLOW, "a TCP packet that is no SYN belongs to no live flow")      \
+	X(NO_BACKEND, "the service has no backend")                            \
+	X(NO_NODE, "the node of the destination pod is not known")             \
+	X(SPOOF_TUNNEL, "the tunnel's sender is not the node of the source")
 
 #define DROP_ENUM(name, text) DROP_##name,
 enum drop { DROP_NONE = 0, DROP_REASONS(DROP_ENUM) DROP__COUNT };
@@ -189,10 +192,11 @@ _Static_assert(sizeof(struct endpoint) == 24, "endpoint layout");
 struct addr_info {
 	__u32 identity;
 	__u16 endpoint; /* of a pod here; 0 otherwise */
+	__u16 node;     /* of a pod of another node: its node; 0 otherwise */
 	__u8 local;     /* 1: an address of this node itself */
-	__u8 zero;
+	__u8 zero[7];
 };
-_Static_assert(sizeof(struct addr_info) == 8, "addr_info layout");
+_Static_assert(sizeof(struct addr_info) == 16, "addr_info layout");
 
 /* prefix_key - key of the trie of prefixes; IPv4 lengths are 96 + n. */
 struct prefix_key {
@@ -205,9 +209,17 @@ struct prefix_info {
 	__u32 identity;
 	__u8 pool;    /* 1: addresses of pods of this node: unknown ones drop */
 	__u8 no_masq; /* 1: reached without masquerade */
-	__u8 zero[2];
+	__u16 node;   /* whose pods' addresses these are; 0: nobody's */
 };
 _Static_assert(sizeof(struct prefix_info) == 8, "prefix_info layout");
+
+#define NODE_MAX 8192u /* node 0 is nobody; this node has no number */
+
+/* node - another node, by node number. */
+struct node_info {
+	struct addr underlay; /* where its end of the tunnel is; zero: none */
+};
+_Static_assert(sizeof(struct node_info) == 16, "node_info layout");
 
 /* uplink - a device that leads out of the node, by ifindex. */
 struct uplink {
@@ -257,9 +269,12 @@ enum where {
 
 /* flow_way - one direction of a flow; only seen is written in place. */
 struct flow_way {
-	__u32 from;     /* ifindex of the sending pod's veth, or FROM_* */
-	__u32 ifindex;  /* where to: device to redirect to */
-	__u8 mac[6];    /* destination MAC when it goes to a pod */
+	__u32 from;    /* ifindex of the sending pod's veth, or FROM_* */
+	__u32 ifindex; /* where to: device to redirect to */
+	union {
+		__u8 mac[6]; /* destination MAC when it goes to a pod */
+		__u16 node;  /* when it goes to the tunnel */
+	};
 	__u16 mtu;      /* of the exit, bytes of IP packet; 0: not checked */
 	__u16 endpoint; /* the sender, when it is a pod here */
 	__u8 to;        /* enum where */
@@ -282,7 +297,8 @@ enum flow_flags {
 	FLOW_RST = 1 << 6,      /* TCP: somebody reset it */
 	FLOW_DEAD = 1 << 7,     /* cut, moved or expired: a miss; to be swept */
 	FLOW_MAIN = 1 << 8,     /* stands in the main table */
-	FLOW_XLATE_IN = 1 << 9, /* translated; this entry is the pod's side */
+	FLOW_XLATE_IN =
+		1 << 9, /* translated; this entry is the opener's side */
 	FLOW_XLATE_OUT = 1 << 10, /* translated; this entry is the far side */
 	FLOW_CHARGED = 1 << 11,   /* counts in its owner's share */
 	FLOW_SWEPT = 1 << 12, /* dead, and seen so by a pass of the sweeper */
@@ -338,6 +354,37 @@ struct frag_ports {
 	__u32 from; /* where the first came from, as flow_way.from */
 };
 _Static_assert(sizeof(struct frag_ports) == 8, "frag_ports layout");
+
+/* ---- services -------------------------------------------------------- */
+
+/* service_key - what clients ask for. */
+struct service_key {
+	struct addr vip;
+	__be16 port;
+	__u8 proto;
+	__u8 zero[5];
+};
+_Static_assert(sizeof(struct service_key) == 24, "service_key layout");
+
+/*
+ * service - its backends stand in the map of backends at first, first + 1, …
+ * A new set is written elsewhere before the service's value is replaced.
+ */
+struct service {
+	__u32 first;
+	__u32 count; /* 0: it has no backend */
+};
+_Static_assert(sizeof(struct service) == 8, "service layout");
+
+struct backend {
+	struct addr addr;
+	__be16 port;
+	__u8 zero[6];
+};
+_Static_assert(sizeof(struct backend) == 24, "backend layout");
+
+#define SERVICE_MAX 65536u
+#define BACKEND_MAX 262144u
 
 /* ---- epochs ---------------------------------------------------------- */
 
@@ -396,9 +443,12 @@ struct dp_config {
 	__u8 gw_mac[6];  /* of the host side of every pod's veth */
 	struct addr gateway[FAMILY__COUNT]; /* what pods use as next hop */
 	__u16 nat_port_min, nat_port_max;   /* inclusive, host order */
-	__u32 share; /* main-table entries one pod may hold */
+	__u32 share;          /* main-table entries one pod may hold */
+	__u32 tunnel_ifindex; /* 0: other nodes' pods are reached by routes */
+	__u16 tunnel_mtu;     /* bytes of an IP packet that fits the tunnel */
+	__be16 tunnel_port;
 };
-_Static_assert(sizeof(struct dp_config) == 48, "dp_config layout");
+_Static_assert(sizeof(struct dp_config) == 56, "dp_config layout");
 
 /* What pods use as their next hop, and its MAC. */
 #define GATEWAY_V4   "169.254.1.1"
@@ -406,6 +456,8 @@ _Static_assert(sizeof(struct dp_config) == 48, "dp_config layout");
 #define GATEWAY_MAC  "ee:ee:ee:ee:ee:ee"
 #define NAT_PORT_MIN 8192
 #define NAT_PORT_MAX 29999
+
+#define TUNNEL_VNI 1u
 
 /* skb->mark of what from_pod decided and handed to the node's stack or wire. */
 #define MARK_DECIDED 0x57170000u

@@ -44,6 +44,31 @@ struct {
 	__type(value, struct uplink);
 } uplinks SEC(".maps");
 
+/* Other nodes, by node number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NODE_MAX);
+	__type(key, __u32);
+	__type(value, struct node_info);
+} nodes SEC(".maps");
+
+/* What pods' clients ask for, and who answers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SERVICE_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct service_key);
+	__type(value, struct service);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BACKEND_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct backend);
+} backends SEC(".maps");
+
 /* What each policy slot holds, by slot number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

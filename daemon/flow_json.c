@@ -45,6 +45,9 @@ static const struct {
 	[DROP_NO_PROGRAM] = {140, "MISSED_TAIL_CALL"                                     },
 	[DROP_REDIRECT] = {169, "FIB_LOOKUP_FAILED"                                    },
 	[DROP_NO_FLOW] = {163, "UNKNOWN_CONNECTION_TRACKING_STATE"                    },
+	[DROP_NO_BACKEND] = {158, "SERVICE_BACKEND_NOT_FOUND"                            },
+	[DROP_NO_NODE] = {160, "NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT"                  },
+	[DROP_SPOOF_TUNNEL] = {132, "INVALID_SOURCE_IP"                                    },
 };
 
 /* ---- the object ---------------------------------------------------------- */

@@ -275,7 +275,7 @@ static int netpol_compare(const void *a, const void *b)
 static int arrays_make(struct builder_of *b, const struct netpol ***ret_netpol)
 {
 	const struct store_object *object;
-	size_t n[OBJECT_NETPOL + 1] = {};
+	size_t n[OBJECT__COUNT] = {};
 
 	for (object = b->input->store->objects; object;
 	     object = object->hh.next)

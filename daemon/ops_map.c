@@ -15,9 +15,10 @@
 
 /* Every pinned map of bpf/maps.h. */
 static const char *const map_names[] = {
-	"endpoints", "addrs",    "prefixes",  "uplinks", "slots", "policies",
-	"ranges",    "flows",    "flows_new", "frags",   "held",  "epochs",
-	"drops",     "counters", "events",    "sweeps",  "hooks",
+	"endpoints", "addrs",  "prefixes", "uplinks",   "slots",
+	"policies",  "ranges", "flows",    "flows_new", "frags",
+	"held",      "epochs", "drops",    "counters",  "events",
+	"sweeps",    "hooks",  "nodes",    "services",  "backends",
 };
 
 #define STEP_ELEMENTS 512u /* counted in one step */

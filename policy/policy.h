@@ -117,6 +117,55 @@ struct namespace
 	struct labels labels; /* kubernetes.io/metadata.name always present */
 };
 
+/* ---- kinds that policy does not ask for ---- */
+
+struct node_object {
+	const char *name;
+	struct addr *internal; /* status.addresses, InternalIP; first counts */
+	size_t n_internal;
+	struct addr *external; /* ExternalIP */
+	size_t n_external;
+	struct prefix *cidr; /* spec.podCIDRs */
+	size_t n_cidrs;
+};
+
+struct service_port {
+	const char *name; /* "" when it is the only one */
+	uint8_t proto;
+	uint16_t port; /* host order */
+};
+
+/* A Service that has cluster IPs; others are of no use (n_ips 0). */
+struct service_object {
+	const char *ns, *name;
+	struct addr *ip; /* spec.clusterIPs, without "None" */
+	size_t n_ips;
+	struct service_port *port;
+	size_t n_ports;
+};
+
+struct slice_port {
+	const char *name; /* "" when absent */
+	uint8_t proto;
+	uint16_t port; /* host order */
+};
+
+struct slice_endpoint {
+	struct addr addr; /* addresses[0] */
+	bool ready;       /* conditions.ready, absent is ready */
+	bool serving, terminating;
+	const char *node; /* nodeName, or NULL */
+};
+
+/* An EndpointSlice: label kubernetes.io/service-name says whose. */
+struct slice_object {
+	const char *ns, *name, *service;
+	struct slice_port *port;
+	size_t n_ports;
+	struct slice_endpoint *endpoint;
+	size_t n_endpoints;
+};
+
 struct node_addr {
 	struct addr addr;
 	bool local; /* an address of this node */
@@ -140,7 +189,16 @@ struct world {
 
 /* ---- reading manifests ------------------------------------------------ */
 
-enum object_kind { OBJECT_NONE, OBJECT_POD, OBJECT_NAMESPACE, OBJECT_NETPOL };
+enum object_kind {
+	OBJECT_NONE,
+	OBJECT_POD,
+	OBJECT_NAMESPACE,
+	OBJECT_NETPOL,
+	OBJECT_NODE,
+	OBJECT_SERVICE,
+	OBJECT_SLICE,
+	OBJECT__COUNT
+};
 
 struct object {
 	enum object_kind kind; /* NONE: a kind that is none of ours */
@@ -148,6 +206,9 @@ struct object {
 		struct pod pod;
 		struct namespace ns;
 		struct netpol netpol;
+		struct node_object node;
+		struct service_object service;
+		struct slice_object slice;
 	};
 };
 

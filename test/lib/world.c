@@ -126,7 +126,7 @@ static int doc_build(struct world_gen *gen, const struct world_doc *doc,
 	case OBJECT_NETPOL:
 		world->netpol[world->n_netpols++] = &object->netpol;
 		break;
-	case OBJECT_NONE:
+	default: /* no policy asks for it */
 		break;
 	}
 	return 0;
