@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bpf/abi.h"
+#include "daemon/http.h"
 #include "daemon/yaml.h"
 #include "lib/addr.h"
 #include "lib/util.h"
@@ -197,6 +198,19 @@ static int cgroup_set(struct config *config, const char *key, const char *value,
 	                err);
 }
 
+static int metrics_set(struct config *config, const char *key,
+                       const char *value, struct err *err)
+{
+	const bool off = !strcmp(value, "off");
+
+	if (!off && http_where_check(value))
+		return err_set(err, -EINVAL, "%s: '%.64s' is not ADDR:PORT",
+		               key, value);
+	snprintf(config->metrics, sizeof(config->metrics), "%s",
+	         off ? "" : value);
+	return 0;
+}
+
 /* Keys of features that later issues build: known, and held to a default. */
 static const struct key keys[] = {
 	{"source",        "dir:PATH|kube",                   "where the manifests come from",                   source_set,
@@ -231,7 +245,8 @@ static const struct key keys[] = {
 	{"xdp",           "auto|offload|native|generic|off", "programs on uplinks",                             NULL,
          false,															"auto off"},
 	{"xdp-pods",      "on|off",                          "XDP for pods",                                    NULL,           false, "off"     },
-	{"metrics",       "ADDR:PORT|off",                   "for Prometheus",                                  NULL,           false, "off"     },
+	{"metrics",       "ADDR:PORT|off",                   "/metrics, /healthz and /readyz",
+         metrics_set,													   false, NULL      },
 	{"web",           "ADDR:PORT|off",                   "the page for people",                             NULL,           false, "off"     },
 	{"user-programs", "TYPE,…",                          "programs that users may load",                    NULL,           false,
          ""																      },

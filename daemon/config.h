@@ -27,6 +27,7 @@ struct config {
 	enum toggle big_tcp;
 	enum attach_mode attach;
 	char run_dir[256], state_dir[256], bpffs[256], cgroup[256];
+	char metrics[64]; /* ADDR:PORT; empty: off */
 	bool log_json;
 	enum log_level log_level;
 	bool dry_run;

@@ -6,6 +6,7 @@
 #include "daemon/dp.h"
 #include "daemon/endpoint.h"
 #include "daemon/flowlog.h"
+#include "daemon/http.h"
 #include "daemon/ipam.h"
 #include "daemon/loop.h"
 #include "daemon/node.h"
@@ -26,6 +27,7 @@ struct daemon {
 	struct reconcile *reconcile;
 	struct flowlog *flowlog;
 	struct server *server;
+	struct http *http;      /* NULL: not wanted */
 	struct loop_timer reap; /* ends closing endpoints, see attachment.h */
 	bool reap_failed;       /* said so already */
 	int stray[STRAYS_MAX];  /* links to be deleted that no endpoint has */

@@ -16,6 +16,7 @@
 #include "daemon/attachment.h"
 #include "daemon/daemon.h"
 #include "daemon/host.h"
+#include "daemon/metrics.h"
 #include "daemon/source_dir.h"
 #include "lib/addr.h"
 #include "lib/log.h"
@@ -236,7 +237,10 @@ static int start_service(struct daemon *daemon, struct err *err)
 	/* It listens, but nobody is answered before these are caught up with
 	 * (cni/queue.h). */
 	attachments_replay(daemon);
-	return 0;
+	return daemon->config.metrics[0]
+	               ? http_open(daemon->loop, daemon->config.metrics,
+	                           metrics_routes, daemon, &daemon->http, err)
+	               : 0;
 }
 
 /* In this order: each part stands on those before it. */
@@ -271,6 +275,7 @@ static void stop(struct stiled *s)
 	struct daemon *daemon = &s->daemon;
 
 	daemon->store.on_change = NULL;
+	http_close(daemon->http);
 	server_free(daemon->server);
 	source_dir_close(s->source);
 	flowlog_free(daemon->flowlog);
