@@ -136,6 +136,7 @@ static unsigned not_allowed(struct daemon *daemon, FILE *out)
 	return MHD_HTTP_METHOD_NOT_ALLOWED;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): MHD_AccessHandlerCallback's */
 static enum MHD_Result asked(void *user, struct MHD_Connection *connection,
                              const char *url, const char *method,
                              const char *version, const char *upload,
