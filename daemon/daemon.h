@@ -30,6 +30,7 @@ struct daemon {
 	struct http *http;      /* NULL: not wanted */
 	struct loop_timer reap; /* ends closing endpoints, see attachment.h */
 	bool reap_failed;       /* said so already */
+	bool takes_over;        /* another version still has the devices */
 	int stray[STRAYS_MAX];  /* links to be deleted that no endpoint has */
 	int n_strays;
 };

@@ -117,11 +117,8 @@ static int sweeper_start(struct dp *dp, struct err *err)
 	return 0;
 }
 
-/* From here on packets meet this build's programs. */
-static int hooks_switch(struct dp *dp, struct err *err)
+int dp_hooks_fill(struct dp *dp, int fd, struct err *err)
 {
-	const int fd = dp_map_fd(dp, "hooks");
-
 	for (__u32 i = 0; i < HOOK__COUNT; i++) {
 		const int prog = dp_prog_fd(dp, hook_prog[i]);
 		int r;
@@ -249,7 +246,7 @@ int dp_open(const struct dp_config *config, const char *bpffs, struct dp **ret,
 	if (!r)
 		r = sweeper_start(dp, err);
 	if (!r)
-		r = hooks_switch(dp, err);
+		r = dp_hooks_fill(dp, dp_map_fd(dp, "hooks"), err);
 	if (!r)
 		r = dp_pins_write(dp, err);
 	if (!r)

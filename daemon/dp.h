@@ -34,6 +34,10 @@ const char *dp_pin_dir(const struct dp *dp);
 int dp_map_fd(const struct dp *dp, const char *name);
 int dp_prog_fd(const struct dp *dp, const char *name);
 
+/* Put this build's programs into an array that stubs jump through, ours or
+ * another version's: from then on packets meet them. */
+int dp_hooks_fill(struct dp *dp, int fd, struct err *err);
+
 /* ---- typed accessors: 0 or -errno ------------------------------------- */
 int dp_endpoint_put(struct dp *dp, uint16_t number, const struct endpoint *ep);
 int dp_endpoint_get(struct dp *dp, uint16_t number, struct endpoint *ret);

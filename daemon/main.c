@@ -18,6 +18,7 @@
 #include "daemon/host.h"
 #include "daemon/metrics.h"
 #include "daemon/source_dir.h"
+#include "daemon/takeover.h"
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "lib/util.h"
@@ -162,6 +163,21 @@ static int start_state(struct stiled *s, struct err *err)
 	return r;
 }
 
+/* Our maps are filled: devices may run our programs. */
+static void passed(void *user)
+{
+	struct daemon *daemon = user;
+	struct err err = {};
+
+	if (!daemon->takes_over)
+		return;
+	if (takeover_run(daemon, &err))
+		log_err("%s; it is tried again after the next change",
+		        err.text);
+	else
+		daemon->takes_over = false;
+}
+
 static int start_reconcile(struct daemon *daemon, struct err *err)
 {
 	const struct reconcile_input input = {
@@ -171,6 +187,8 @@ static int start_reconcile(struct daemon *daemon, struct err *err)
 		.store = &daemon->store,
 		.endpoints = &daemon->endpoints,
 		.node = &daemon->node,
+		.passed = passed,
+		.user = daemon,
 	};
 	int r = reconcile_new(&input, &daemon->reconcile, err);
 
@@ -202,7 +220,9 @@ static void first_pass(struct daemon *daemon)
 {
 	struct err err = {};
 
-	if (node_attach(&daemon->node, daemon->dp, &err)) {
+	daemon->takes_over = takeover_due(daemon);
+	if (!daemon->takes_over &&
+	    node_attach(&daemon->node, daemon->dp, &err)) {
 		log_err("uplinks: %s", err.text);
 		err = (struct err){};
 	}

@@ -129,28 +129,39 @@ static int attach_uplink(struct node *node, struct node_uplink *up,
 	return attach_filters(node, up->ifindex, stub, err);
 }
 
-int node_attach(struct node *node, struct dp *dp, struct err *err)
+int node_uplinks_put(struct node *node, struct dp *dp, struct err *err)
 {
-	int r = 0;
-
-	node->dp = dp;
 	for (int i = 0; i < node->n_uplinks; i++) {
-		struct node_uplink *up = &node->uplink[i];
+		const struct node_uplink *up = &node->uplink[i];
 		struct uplink value = {.mtu = up->mtu};
+		int r;
 
 		memcpy(value.addr, up->addr, sizeof(value.addr));
 		r = dp_uplink_put(dp, (uint32_t)up->ifindex, &value);
 		if (r)
 			return err_set(err, r, "map uplinks, device %s: %s",
 			               up->name, strerror(-r));
+	}
+	return 0;
+}
+
+int node_attach(struct node *node, struct dp *dp, struct err *err)
+{
+	int r = node_uplinks_put(node, dp, err);
+
+	node->dp = dp;
+	for (int i = 0; i < node->n_uplinks && !r; i++) {
+		struct node_uplink *up = &node->uplink[i];
+
 		if (up->attached)
 			continue;
 		r = attach_uplink(node, up, err);
 		if (r < 0)
 			return err_wrap(err, r, "device %s", up->name);
 		up->attached = true;
+		r = 0;
 	}
-	return 0;
+	return r;
 }
 
 int node_attach_pod(struct node *node, struct dp *dp, const struct ep *ep,

@@ -73,7 +73,9 @@ int node_open(struct node *node, const struct config *config, struct loop *loop,
 void node_close(struct node *node);
 /* Read everything again (start, netlink overrun). */
 int node_refresh(struct node *node, struct err *err);
-/* Attach the uplinks' stubs where missing, write the uplinks map. */
+/* Write the uplinks map. */
+int node_uplinks_put(struct node *node, struct dp *dp, struct err *err);
+/* The same, and attach the uplinks' stubs where missing. */
 int node_attach(struct node *node, struct dp *dp, struct err *err);
 /* Are the stubs on this pod's link?  Attach what is missing (repair).
  * Return: 0, 1 when something was put back, -ENODEV when the link is gone. */

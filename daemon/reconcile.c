@@ -249,6 +249,8 @@ int reconcile_now(struct reconcile *rec, struct err *err)
 	r = pass(rec, err);
 	if (r && r != -EAGAIN)
 		failure_note(rec, err);
+	if (!r && rec->in.passed)
+		rec->in.passed(rec->in.user);
 	return r;
 }
 

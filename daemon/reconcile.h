@@ -35,6 +35,8 @@ struct reconcile_input {
 	struct store *store;
 	struct endpoints *endpoints;
 	struct node *node;
+	void (*passed)(void *user); /* after each whole pass; or NULL */
+	void *user;
 };
 
 int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,

@@ -350,6 +350,7 @@ class Node:
         self.manifests = f"{self.dir}/manifests"
         self.bpffs = f"/sys/fs/bpf/{name}"
         self.daemon, self.pods, self.again = None, {}, ""
+        self.stiled = f"{BUILD}/stiled"  # another build's, where a test says so
         os.makedirs(self.manifests, exist_ok=True)
         self.ns, self.far = Netns(name), Netns(f"{name}-far")
         self._uplink(mtu)
@@ -375,7 +376,7 @@ class Node:
 
     def start(self, wait=True):
         argv = self.ns.argv(
-            f"{BUILD}/stiled", "--source", f"dir:{self.manifests}",
+            self.stiled, "--source", f"dir:{self.manifests}",
             "--run-dir", f"{self.dir}/run", "--state-dir", f"{self.dir}/state",
             "--bpffs", self.bpffs, "--device", "uplink",
             "--node-name", self.name, *self.args)
