@@ -114,4 +114,6 @@ int cmd_map_list(const struct cli *cli, const struct args *args);
 int cmd_map_dump(const struct cli *cli, const struct args *args);
 int cmd_program_list(const struct cli *cli, const struct args *args);
 int cmd_kernel_check(const struct cli *cli, const struct args *args);
+int cmd_check_connectivity(const struct cli *cli, const struct args *args);
+int cmd_check_serve(const struct cli *cli, const struct args *args);
 int cmd_uninstall(const struct cli *cli, const struct args *args);

@@ -68,6 +68,27 @@ static const struct opt uninstall_opts[] = {
 	{},
 };
 
+static const struct opt check_opts[] = {
+	{"peers", 0, OPT_NEEDED, true, "NAME|ADDR",
+         "pods that run `stile check serve`; a name stands for all it has"},
+	{"service", 0, OPT_NEEDED, true, "NAME|ADDR", "a Service of such pods"},
+	{"port", 0, OPT_NEEDED, false, "PORT", "of both (default 8080)"},
+	{"denied-port", 0, OPT_NEEDED, false, "PORT",
+         "of the pods: policy lets nobody reach it"},
+	{"api", 0, OPT_NEEDED, true, "ADDR:PORT",
+         "the API server (default: what Kubernetes says)"},
+	{"node", 0, OPT_NEEDED, true, "ADDR:PORT", "anything of a node's own"},
+	{"outside", 0, OPT_NEEDED, true, "ADDR:PORT", "beyond the cluster"},
+	{"dns", 0, OPT_NEEDED, true, "NAME", "to be resolved"},
+	{"timeout", 0, OPT_NEEDED, false, "5s", "for each answer"},
+	{},
+};
+
+static const struct opt serve_opts[] = {
+	{"port", 0, OPT_NEEDED, true, "PORT", "TCP and UDP (default 8080)"},
+	{},
+};
+
 static int cmd_version(const struct cli *cli, const struct args *args);
 static int cmd_help(const struct cli *cli, const struct args *args);
 
@@ -104,6 +125,11 @@ static const struct command commands[] = {
          cmd_program_list},
 	{"kernel-check", "", "what this kernel has, tried one by one", 0, 0,
          NULL, cmd_kernel_check},
+	{"check connectivity", "",
+         "from a pod: does the network do what it should?", 0, 0, check_opts,
+         cmd_check_connectivity},
+	{"check serve", "", "the other end of that: an echo", 0, 0, serve_opts,
+         cmd_check_serve},
 	{"uninstall", "", "remove every trace of Stile from this node", 0, 0,
          uninstall_opts, cmd_uninstall},
 	{"version", "", "of this program", 0, 0, NULL, cmd_version},
