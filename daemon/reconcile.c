@@ -133,6 +133,18 @@ static int numbers_learn(struct reconcile *rec)
 	return r;
 }
 
+/*
+ * Whoever switched something that we have not seen done (an earlier daemon, a
+ * pass that failed, somebody's hand) may have ended before its epochs rose, or
+ * before they rose again: every flow is judged once more, at its next packet.
+ * So it is after --policy audit.
+ */
+static void all_raise(struct reconcile *rec)
+{
+	dp_epoch_raise(rec->in.dp, 0);
+	rec->again[0] = rec->again_any = true;
+}
+
 /* What the maps hold, when we do not know it. */
 static int actual_learn(struct reconcile *rec, struct err *err)
 {
@@ -148,6 +160,8 @@ static int actual_learn(struct reconcile *rec, struct err *err)
 		return err_set(err, r, "out of memory");
 	rec->unread = false;
 	rec->adopting = true;
+	if (dp_adopted(rec->in.dp) || rec->revision)
+		all_raise(rec);
 	return 0;
 }
 
@@ -170,6 +184,7 @@ static int plan_apply(struct reconcile *rec, struct generation *gen,
 		r = err_set(err, -ENOMEM, "out of memory");
 	if (r) {
 		rec->unread = true;
+		all_raise(rec);
 		return r;
 	}
 	if (gen->arena)
@@ -216,6 +231,8 @@ static int pass(struct reconcile *rec, struct err *err)
 
 	if (r)
 		return r;
+	if (rec->again_any)
+		reconcile_tend_later(rec, &gen.plan);
 	if (!rec->in.store->synced)
 		return pass_close_only(rec, err);
 	if (rec->facts == reconcile_facts(rec) && !rec->adopting)

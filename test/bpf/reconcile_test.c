@@ -305,8 +305,57 @@ static void an_unchanged_world_is_adopted_without_an_operation(void **state)
 	assert_int_equal(identity_in_kernel(f, "10.1.0.1"), web);
 	assert_int_equal(endpoint_in_kernel(f, 2).slot, slot);
 	quiet(f);
-	assert_memory_equal(dp_epochs(f->dp), &before, sizeof(before));
+	assert_memory_equal(dp_epochs(f->dp)->endpoint, before.endpoint,
+	                    sizeof(before.endpoint));
 	assert_int_equal(differences(f), 0);
+}
+
+/* What was switched by a daemon that was killed before it raised the epoch, or
+ * judged under --policy audit: nobody knows which flows that concerns. */
+static void after_a_restart_every_flow_is_judged_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {};
+	uint32_t before;
+
+	put_policy(f, "db", "db", FROM_WEB);
+	pass(f);
+	quiet(f);
+	before = dp_epochs(f->dp)->node;
+	pass(f);
+	quiet(f);
+	assert_int_equal(dp_epochs(f->dp)->node, before);
+	down(f);
+	f->store.synced = false; /* a source that may never answer */
+	up(f);
+	assert_int_equal(dp_epochs(f->dp)->node, before + 1);
+	assert_int_equal(reconcile_now(f->rec, &err), -EAGAIN);
+	quiet(f);
+	assert_int_equal(dp_epochs(f->dp)->node, before + 2);
+	store_synced(&f->store);
+	pass(f);
+	quiet(f);
+	assert_int_equal(dp_epochs(f->dp)->node, before + 2);
+}
+
+/* A map that takes nothing any more ends the pass between its switches and its
+ * raises. */
+static void after_a_pass_that_failed_every_flow_is_judged_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {};
+	uint32_t before;
+
+	pass(f);
+	quiet(f);
+	assert_int_equal(bpf_map_freeze(dp_map_fd(f->dp, "addrs")), 0);
+	before = dp_epochs(f->dp)->node;
+	put_policy(f, "db", "db", FROM_WEB); /* web's identity changes */
+	log_open(false, -1);
+	assert_true(reconcile_now(f->rec, &err) < 0);
+	log_open(false, LOG_LEVEL_ERR);
+	assert_true(endpoint_in_kernel(f, 2).slot >= SLOT_FIRST);
+	assert_true(dp_epochs(f->dp)->node > before);
 }
 
 static void before_the_source_answers_only_closing_is_done(void **state)
@@ -576,6 +625,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_pass_brings_the_world_into_the_maps),
 		T(an_unchanged_world_is_adopted_without_an_operation),
+		T(after_a_restart_every_flow_is_judged_anew),
+		T(after_a_pass_that_failed_every_flow_is_judged_anew),
 		T(before_the_source_answers_only_closing_is_done),
 		T(a_pod_keeps_its_policy_until_its_interface_goes),
 		T(damage_is_seen_and_mended),
