@@ -72,8 +72,8 @@ static void refusals_note(struct reconcile *rec,
 		if (!ep->refused)
 			continue;
 		snprintf(error, sizeof(error),
-		         "%s; its last good policy stays in force, a pod "
-		         "without one is allowed nothing where it is isolated",
+		         "%s; its last good policy stays in force; in a "
+		         "direction without one it is allowed nothing",
 		         ep->refused);
 		problem_add(problems,
 		            endpoint_object(rec, ep->endpoint, object,
@@ -84,7 +84,8 @@ static void refusals_note(struct reconcile *rec,
 		const struct apply_refusal *no = &apply->refusal[i];
 
 		snprintf(error, sizeof(error), "%s; %s", no->why.text,
-		         no->closed ? "nothing is allowed where it is isolated"
+		         no->closed ? "in a direction in which it has no last "
+		                      "good policy it is allowed nothing"
 		                    : "its last good policy stays in force");
 		problem_add(problems,
 		            endpoint_object(rec, no->endpoint, object,
