@@ -95,6 +95,29 @@ static void refusals_note(struct reconcile *rec,
 	problems_set(rec, problems);
 }
 
+static void retry_arm(struct reconcile *rec)
+{
+	loop_timer_arm(rec->in.loop, &rec->retry, rec->retry_ns);
+	if (rec->retry_ns < RETRY_LAST_NS)
+		rec->retry_ns *= 2;
+}
+
+/*
+ * After a pass.  What the kernel refused may fit when slots have become fresh
+ * or memory free: it is tried again, less and less often while nobody gains.
+ */
+static void retry_settle(struct reconcile *rec, size_t n_refusals)
+{
+	if (!n_refusals || n_refusals < rec->n_refusals)
+		rec->retry_ns = RETRY_FIRST_NS;
+	rec->n_refusals = n_refusals;
+	loop_timer_cancel(rec->in.loop, &rec->retry);
+	if (!n_refusals)
+		return;
+	rec->facts = 0;
+	retry_arm(rec);
+}
+
 /* The pass as a whole failed: it stands beside what was wrong before. */
 static void failure_note(struct reconcile *rec, const struct err *err)
 {
@@ -102,11 +125,8 @@ static void failure_note(struct reconcile *rec, const struct err *err)
 
 	problem_add(problems, "policies", err->text);
 	problems_set(rec, problems);
-	if (!rec->in.dp)
-		return;
-	loop_timer_arm(rec->in.loop, &rec->retry, rec->retry_ns);
-	if (rec->retry_ns < RETRY_LAST_NS)
-		rec->retry_ns *= 2;
+	if (rec->in.dp)
+		retry_arm(rec);
 }
 
 /* ---- a pass ------------------------------------------------------------- */
@@ -188,6 +208,7 @@ static int plan_apply(struct reconcile *rec, struct generation *gen,
 		all_raise(rec);
 		return r;
 	}
+	gen->n_refusals = apply.n_refusals;
 	if (gen->arena)
 		refusals_note(rec, &gen->compiled, &apply);
 	return 0;
@@ -203,9 +224,8 @@ static int generation_take(struct reconcile *rec, struct generation *gen)
 	rec->compiled = gen->compiled;
 	rec->revision++;
 	rec->facts = rec->intent_facts;
-	rec->retry_ns = RETRY_FIRST_NS;
 	rec->adopting = false;
-	loop_timer_cancel(rec->in.loop, &rec->retry);
+	retry_settle(rec, gen->n_refusals);
 	return 0;
 }
 

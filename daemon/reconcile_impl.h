@@ -17,6 +17,7 @@ struct generation {
 	struct arena *work; /* of everything else; gone after the pass */
 	struct state want;
 	struct plan plan;
+	size_t n_refusals; /* by the kernel, when it was applied */
 };
 
 struct reconcile {
@@ -37,6 +38,7 @@ struct reconcile {
 	bool again_any;
 	uint64_t tend_since_ns; /* the first pass that waits for it; 0: none */
 	uint64_t retry_ns;      /* the next delay after a failure */
+	size_t n_refusals;      /* by the kernel, in the last pass */
 	struct loop_task task;
 	struct loop_timer tend, retry, reread, trim;
 	json_t *problems; /* [{object, error}] */

@@ -167,6 +167,37 @@ static void a_first_policy_that_the_kernel_refuses_opens_nothing(void **state)
 	assert_int_equal(problems(f), 1);
 }
 
+/* By itself, without a change of anything, and less and less often. */
+static void what_the_kernel_refused_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+	struct loop_timer *retry = &f->rec->retry;
+	uint64_t delay;
+
+	pass(f);
+	assert_false(retry->armed);
+	put_policy(f, "db", "db", FROM_WEB);
+	slots_take(f);
+	log_open(false, -1);
+	pass(f);
+	assert_true(retry->armed);
+	delay = f->rec->retry_ns;
+	retry->due(retry);
+	reconcile_settle(f->rec);
+	log_open(false, LOG_LEVEL_ERR);
+	assert_true(retry->armed);
+	assert_true(f->rec->retry_ns > delay);
+	assert_false(allows(f, 2, "10.1.0.1", 5432));
+
+	slots_give(f);
+	retry->due(retry);
+	reconcile_settle(f->rec);
+	assert_true(allows(f, 2, "10.1.0.1", 5432));
+	assert_false(allows(f, 2, "10.1.0.1", 80));
+	assert_int_equal(problems(f), 0);
+	assert_false(retry->armed);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, passes_setup, passes_teardown)
@@ -176,6 +207,7 @@ int main(void)
 		T(a_first_policy_that_does_not_fit_closes_its_direction),
 		T(the_last_good_policy_of_one_direction_is_none_of_the_other),
 		T(a_first_policy_that_the_kernel_refuses_opens_nothing),
+		T(what_the_kernel_refused_is_tried_again),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
