@@ -103,21 +103,20 @@ static void slot_for(struct planner *p, const struct table *from,
 }
 
 /*
- * For one whose table is refused or unknown: what it has, and closed where
- * @newcomer isolates it and what it has does not.  NULL: it keeps its slot.
+ * For one whose table is refused or unknown: what it has, and closed where it
+ * must be and what it has does not close it.  NULL: it keeps its slot.
  */
 static const struct table *table_shut(struct planner *p,
                                       const struct table *had,
-                                      const struct table *newcomer)
+                                      const struct plan_endpoint *want)
 {
 	struct table *shut;
 	bool more = false;
 
-	if (!had || !newcomer)
-		return newcomer;
+	if (!had)
+		return want->newcomer;
 	for (int dir = 0; dir < DIR__COUNT; dir++)
-		more = more || (newcomer->header.isolated[dir] &&
-		                !had->header.isolated[dir]);
+		more = more || (want->shut[dir] && !had->header.isolated[dir]);
 	if (!more)
 		return NULL;
 	shut = arena_alloc(p->arena, sizeof(*shut));
@@ -127,7 +126,7 @@ static const struct table *table_shut(struct planner *p,
 	}
 	*shut = *had;
 	for (int dir = 0; dir < DIR__COUNT; dir++)
-		shut->header.isolated[dir] |= newcomer->header.isolated[dir];
+		shut->header.isolated[dir] |= want->shut[dir];
 	return shut;
 }
 
@@ -140,7 +139,7 @@ void plan_choose_slot(struct planner *p, const struct plan_endpoint *have,
 
 	*ret_fill = NO_FILL;
 	if (!table)
-		table = table_shut(p, had, want->newcomer);
+		table = table_shut(p, had, want);
 	if (have && (!table || (had && table_equal(had, table)))) {
 		*ret_slot = have->value.slot;
 		return;

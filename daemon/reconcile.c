@@ -13,87 +13,7 @@
 #define RETRY_FIRST_NS 1000000000ull
 #define RETRY_LAST_NS  (30 * RETRY_FIRST_NS)
 
-/* ---- problems ----------------------------------------------------------- */
-
-static void problem_add(json_t *problems, const char *object, const char *error)
-{
-	json_array_append_new(problems, json_pack("{s:s,s:s}", "object", object,
-	                                          "error", error));
-}
-
-static bool problem_in(const json_t *problems, const json_t *problem)
-{
-	const json_t *old;
-	size_t i;
-
-	json_array_foreach(problems, i,
-	                   old) if (json_equal(old, problem)) return true;
-	return false;
-}
-
-/* Takes @problems; says those that are new. */
-static void problems_set(struct reconcile *rec, json_t *problems)
-{
-	const json_t *problem;
-	size_t i;
-
-	json_array_foreach(problems, i,
-	                   problem) if (!problem_in(rec->problems, problem))
-		log_err("%s: %s",
-	                json_string_value(json_object_get(problem, "object")),
-	                json_string_value(json_object_get(problem, "error")));
-	json_decref(rec->problems);
-	rec->problems = problems;
-}
-
-static const char *endpoint_object(const struct reconcile *rec,
-                                   uint16_t endpoint, char *buf, size_t size)
-{
-	const struct ep *ep = &rec->in.endpoints->ep[endpoint];
-
-	if (ep->pod_name[0])
-		snprintf(buf, size, "Pod/%s/%s", ep->pod_ns, ep->pod_name);
-	else
-		snprintf(buf, size, "endpoint %u", endpoint);
-	return buf;
-}
-
-/* Tables that do not fit, by the compiler's or the kernel's word. */
-static void refusals_note(struct reconcile *rec,
-                          const struct compiled *compiled,
-                          const struct apply *apply)
-{
-	json_t *problems = json_array();
-	char object[400], error[600];
-
-	for (size_t i = 0; i < compiled->n_endpoints; i++) {
-		const struct endpoint_policy *ep = &compiled->endpoint[i];
-
-		if (!ep->refused)
-			continue;
-		snprintf(error, sizeof(error),
-		         "%s; its last good policy stays in force; in a "
-		         "direction without one it is allowed nothing",
-		         ep->refused);
-		problem_add(problems,
-		            endpoint_object(rec, ep->endpoint, object,
-		                            sizeof(object)),
-		            error);
-	}
-	for (size_t i = 0; i < apply->n_refusals; i++) {
-		const struct apply_refusal *no = &apply->refusal[i];
-
-		snprintf(error, sizeof(error), "%s; %s", no->why.text,
-		         no->closed ? "in a direction in which it has no last "
-		                      "good policy it is allowed nothing"
-		                    : "its last good policy stays in force");
-		problem_add(problems,
-		            endpoint_object(rec, no->endpoint, object,
-		                            sizeof(object)),
-		            error);
-	}
-	problems_set(rec, problems);
-}
+/* ---- trying again ------------------------------------------------------- */
 
 static void retry_arm(struct reconcile *rec)
 {
@@ -116,17 +36,6 @@ static void retry_settle(struct reconcile *rec, size_t n_refusals)
 		return;
 	rec->facts = 0;
 	retry_arm(rec);
-}
-
-/* The pass as a whole failed: it stands beside what was wrong before. */
-static void failure_note(struct reconcile *rec, const struct err *err)
-{
-	json_t *problems = json_array();
-
-	problem_add(problems, "policies", err->text);
-	problems_set(rec, problems);
-	if (rec->in.dp)
-		retry_arm(rec);
 }
 
 /* ---- a pass ------------------------------------------------------------- */
@@ -210,7 +119,7 @@ static int plan_apply(struct reconcile *rec, struct generation *gen,
 	}
 	gen->n_refusals = apply.n_refusals;
 	if (gen->arena)
-		refusals_note(rec, &gen->compiled, &apply);
+		held_note(rec, &gen->compiled, &apply);
 	return 0;
 }
 
@@ -285,8 +194,10 @@ int reconcile_now(struct reconcile *rec, struct err *err)
 	if (!rec->in.dp)
 		return err_set(err, -EROFS, "this is a dry run");
 	r = pass(rec, err);
-	if (r && r != -EAGAIN)
+	if (r && r != -EAGAIN) {
 		failure_note(rec, err);
+		retry_arm(rec);
+	}
 	return r;
 }
 
@@ -331,13 +242,10 @@ static int state_open(struct reconcile *rec, struct err *err)
 
 	if (why.text[0])
 		log_warn("%s", why.text);
-	why = (struct err){};
-	if (!r)
-		r = last_pods_open(&rec->last, dir, &why);
-	if (why.text[0])
-		log_warn("%s", why.text);
-	return r ? err_set(err, r, "state directory %s: %s", dir, strerror(-r))
-	         : 0;
+	if (r)
+		return err_set(err, r, "state directory %s: %s", dir,
+		               strerror(-r));
+	return last_pods_open(&rec->last, dir, !rec->in.dp, err);
 }
 
 int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,
@@ -350,6 +258,7 @@ int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,
 		return err_set(err, -ENOMEM, "out of memory");
 	rec->in = *input;
 	rec->retry_ns = RETRY_FIRST_NS;
+	rec->last.dir_fd = -1;
 	rec->unread = input->dp;
 	rec->task.run = task_run;
 	rec->retry.due = retry_due;
@@ -389,6 +298,7 @@ void reconcile_free(struct reconcile *rec)
 	last_pods_close(&rec->last);
 	arena_free(rec->intent_arena);
 	arena_free(rec->arena);
+	held_clear(rec);
 	json_decref(rec->problems);
 	free(rec);
 }

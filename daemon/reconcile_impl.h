@@ -41,7 +41,8 @@ struct reconcile {
 	size_t n_refusals;      /* by the kernel, in the last pass */
 	struct loop_task task;
 	struct loop_timer tend, retry, reread, trim;
-	json_t *problems; /* [{object, error}] */
+	char *held[ENDPOINT_MAX]; /* see reconcile_held() */
+	json_t *problems;         /* [{object, error}] */
 };
 
 /* ---- reconcile_want.c --------------------------------------------------- */
@@ -60,6 +61,15 @@ int generation_close_only(struct reconcile *rec, struct generation *ret,
 
 /* Take out of the slots what is left of bridges, as read from the kernel. */
 void actual_strip(struct actual *actual, const struct compiled *compiled);
+
+/* ---- reconcile_held.c --------------------------------------------------- */
+
+/* After a pass: who is not judged by his policies, and why. */
+void held_note(struct reconcile *rec, const struct compiled *compiled,
+               const struct apply *apply);
+void held_clear(struct reconcile *rec);
+/* The pass as a whole failed: it stands beside what was wrong before. */
+void failure_note(struct reconcile *rec, const struct err *err);
 
 /* ---- reconcile_tend.c --------------------------------------------------- */
 

@@ -72,7 +72,6 @@ static void slots_give(struct fixture *f)
 static void a_pod_keeps_its_policy_until_its_interface_goes(void **state)
 {
 	struct fixture *f = *state;
-	char path[64];
 
 	put_policy(f, "db", "db", FROM_WEB);
 	pass(f);
@@ -86,17 +85,82 @@ static void a_pod_keeps_its_policy_until_its_interface_goes(void **state)
 	pass(f);
 	assert_true(allows(f, 2, "10.1.0.1", 5432));
 	assert_false(allows(f, 2, "10.1.0.1", 80));
+}
 
-	/* Not even the file knows them: they keep what they have. */
+/* Its manifest goes, and a policy comes, while no daemon runs. */
+static void a_pod_is_known_over_a_restart_without_its_manifest(void **state)
+{
+	struct fixture *f = *state;
+
+	pass(f);
+	put_pod(f, "db", "other"); /* the last labels count */
+	pass(f);
 	down(f);
-	snprintf(path, sizeof(path), "%s/pods.json", f->dir);
-	assert_int_equal(unlink(path), 0);
+	store_remove(&f->store, "Pod/shop/db");
+	put_policy(f, "other", "other", FROM_WEB);
 	up(f);
 	pass(f);
+	assert_true(allows(f, 2, "10.1.0.1", 5432));
 	assert_false(allows(f, 2, "10.1.0.1", 80));
-	add(f, 3, "nobody");
-	pass(f);
-	assert_false(allows(f, 3, "10.1.0.1", 80));
+	assert_int_equal(problems(f), 0);
+}
+
+static void damage(struct fixture *f, const char *name, const char *text)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/pods/%s", f->dir, name);
+	assert_int_equal(unlink(path), 0);
+	file = text ? fopen(path, "w") : NULL;
+	if (!file)
+		return;
+	fputs(text, file);
+	fclose(file);
+}
+
+/* Neither manifest nor copy: what it has stays, and no more than that. */
+static void a_pod_that_nobody_knows_is_closed_by_its_namespace(void **state)
+{
+	static const char *const text[] = {
+		NULL, "", "{}", "{\"endpoint\":3,\"serial\":1,\"pod\":{}}"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(text); i++) {
+		put_pod(f, "web", "web");
+		put_policy(f, "db", "db", FROM_WEB);
+		store_remove(&f->store, "NetworkPolicy/shop/all");
+		pass(f);
+		down(f);
+		store_remove(&f->store, "Pod/shop/db");
+		store_remove(&f->store, "Pod/shop/web");
+		damage(f, "1.json", text[i]);
+		damage(f, "2.json", text[i]);
+		log_open(false, -1);
+		up(f);
+		pass(f);
+		assert_false(allows(f, 2, "10.1.0.1", 80));
+		assert_true(allows(f, 1, "10.1.0.2", 80));
+		assert_int_equal(problems(f), 2);
+		put(f, "all",
+		    doc_text("{'apiVersion':'networking.k8s.io/v1','kind':"
+		             "'NetworkPolicy','metadata':{'namespace':'shop',"
+		             "'name':'all'},'spec':{'podSelector':{}}}"));
+		pass(f);
+		assert_false(allows(f, 1, "10.1.0.2", 80));
+		assert_false(isolates(f, 1, DIR_EGRESS));
+		add(f, 3, "nobody");
+		pass(f);
+		assert_false(allows(f, 3, "10.1.0.1", 80));
+		assert_true(isolates(f, 3, DIR_EGRESS));
+		f->endpoints.ep[3].state = ENDPOINT_FREE;
+		log_open(false, LOG_LEVEL_ERR);
+		put_pod(f, "db", "db");
+		put_pod(f, "web", "web");
+		pass(f);
+		assert_int_equal(problems(f), 0);
+		assert_int_equal(differences(f), 0);
+	}
 }
 
 static void a_policy_that_does_not_fit_is_its_pods_affair(void **state)
@@ -203,6 +267,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, passes_setup, passes_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_pod_keeps_its_policy_until_its_interface_goes),
+		T(a_pod_is_known_over_a_restart_without_its_manifest),
+		T(a_pod_that_nobody_knows_is_closed_by_its_namespace),
 		T(a_policy_that_does_not_fit_is_its_pods_affair),
 		T(a_first_policy_that_does_not_fit_closes_its_direction),
 		T(the_last_good_policy_of_one_direction_is_none_of_the_other),

@@ -163,15 +163,17 @@ static void clear(const char *path)
 int passes_teardown(void **state)
 {
 	struct fixture *f = *state;
-	char pins[64];
+	char pins[64], pods[64];
 
 	down(f);
 	snprintf(pins, sizeof(pins), "%s/v%d", BPFFS, ABI_VERSION);
 	clear(pins);
+	snprintf(pods, sizeof(pods), "%s/pods", f->dir);
+	clear(pods);
 	clear(f->dir);
 	store_clear(&f->store);
 	loop_free(f->loop);
-	if (rmdir(pins) || rmdir(BPFFS) || rmdir(f->dir))
+	if (rmdir(pins) || rmdir(BPFFS) || rmdir(pods) || rmdir(f->dir))
 		return -1;
 	free(f);
 	return 0;

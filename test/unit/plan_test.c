@@ -522,7 +522,6 @@ static void who_is_refused_is_open_in_no_direction_of_his_policies(void **state)
 	const struct table open = {};
 	const struct table table = allowing(entry, peers, 1);
 	const struct table in = {.header = {.isolated = {1, 0}}};
-	const struct table out = {.header = {.isolated = {0, 1}}};
 	const struct plan_endpoint had[] = {endpoint(6, 1, 5, &table),
 	                                    endpoint(7, 1, 5, &table),
 	                                    endpoint(8, 1, SLOT_OPEN, &open),
@@ -538,7 +537,8 @@ static void who_is_refused_is_open_in_no_direction_of_his_policies(void **state)
 
 	(void)state;
 	gets[0].newcomer = gets[2].newcomer = gets[3].newcomer = &in;
-	gets[1].newcomer = &out;
+	gets[0].shut[0] = gets[2].shut[0] = gets[3].shut[0] = true;
+	gets[1].shut[1] = true;
 	assert_int_equal(plan_make(&have, &want, arena, &plan), 0);
 	assert_int_equal(plan.n_fills, 2); /* 8 and 9 share one */
 	assert_int_equal(plan.fill[0].clean->header.isolated[0], 1);
