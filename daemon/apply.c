@@ -14,6 +14,7 @@ struct runner {
 	struct apply *apply;
 	int *slot;       /* of each fill: its number, or -errno */
 	struct err *why; /* of each fill that failed */
+	size_t full;     /* the fill that found no slot, NO_FILL: none did */
 };
 
 /* ---- slots -------------------------------------------------------------- */
@@ -22,10 +23,20 @@ static int fill_run(struct runner *run, size_t index, struct err *err)
 {
 	struct apply *apply = run->apply;
 	const struct fill *fill = &apply->plan->fill[index];
-	int slot = dp_slot_fill_spare(apply->dp, &fill->table, fill->n_edits,
-	                              &run->why[index]);
+	int slot;
 
+	/* Slots retire last: what this one waited for in vain, for some 16 ms,
+	 * comes for none of the others. */
+	if (run->full != NO_FILL) {
+		run->slot[index] = -ENOSPC;
+		run->why[index] = run->why[run->full];
+		return 0;
+	}
+	slot = dp_slot_fill_spare(apply->dp, &fill->table, fill->n_edits,
+	                          &run->why[index]);
 	run->slot[index] = slot;
+	if (slot == -ENOSPC)
+		run->full = index;
 	if (slot < 0)
 		return 0;
 	if (actual_hold(apply->actual, (uint32_t)slot, fill))
@@ -56,22 +67,62 @@ static int retire_run(struct runner *run, uint32_t slot)
 
 /* ---- endpoints ---------------------------------------------------------- */
 
-/* Isolated where its policies isolate it, and nothing allowed there. */
-static uint32_t closed_slot(struct runner *run, size_t index)
+/* A slot in use that holds the table, or SLOT_MAX. */
+static uint32_t slot_holding(const struct actual *actual,
+                             const struct table *table)
 {
+	for (uint32_t slot = SLOT_FIRST; slot < SLOT_MAX; slot++)
+		if (actual->slot[slot] &&
+		    table_equal(&actual->slot[slot]->table, table))
+			return slot;
+	return SLOT_MAX;
+}
+
+/* A slot for what is left to an endpoint: a small table, often another's. */
+static uint32_t shut_slot(struct runner *run, const struct table *shut)
+{
+	const struct fill fill = {.clean = shut};
 	struct apply *apply = run->apply;
-	struct table shut = {};
-	const struct fill fill = {.clean = &shut};
+	uint32_t same = slot_holding(apply->actual, shut);
 	struct err ignored;
 	int slot;
 
-	memcpy(shut.header.isolated,
-	       apply->plan->fill[index].clean->header.isolated,
-	       sizeof(shut.header.isolated));
-	slot = dp_slot_fill(apply->dp, &shut, &ignored);
+	if (same < SLOT_MAX)
+		return same;
+	if (run->full != NO_FILL)
+		return SLOT_CLOSED;
+	slot = dp_slot_fill(apply->dp, shut, &ignored);
 	if (slot < 0 || actual_hold(apply->actual, (uint32_t)slot, &fill))
 		return SLOT_CLOSED;
 	return (uint32_t)slot;
+}
+
+/*
+ * The slot of an endpoint whose table was refused: the one it has.  Where that
+ * does not isolate it but its policies do, nothing is allowed.
+ */
+static uint32_t slot_left(struct runner *run, const struct op *op,
+                          bool *ret_closed)
+{
+	const struct actual *actual = run->apply->actual;
+	const uint16_t number = op->endpoint.number;
+	const struct endpoint *had = &actual->endpoint[number];
+	const struct table *clean =
+		run->apply->plan->fill[op->endpoint.fill].clean;
+	const struct table *table =
+		had->ifindex && had->serial == op->endpoint.value.serial
+			? actual_table(actual, number)
+			: NULL;
+	struct table shut = table ? *table : (struct table){};
+
+	*ret_closed = !table;
+	for (int dir = 0; dir < DIR__COUNT; dir++) {
+		if (!clean->header.isolated[dir] || shut.header.isolated[dir])
+			continue;
+		shut.header.isolated[dir] = 1;
+		*ret_closed = true;
+	}
+	return *ret_closed ? shut_slot(run, &shut) : had->slot;
 }
 
 static void refusal_put(struct runner *run, uint16_t endpoint, size_t fill,
@@ -89,9 +140,7 @@ static void refusal_put(struct runner *run, uint16_t endpoint, size_t fill,
 static int endpoint_run(struct runner *run, const struct op *op,
                         struct err *err)
 {
-	struct actual *actual = run->apply->actual;
 	const uint16_t number = op->endpoint.number;
-	const struct endpoint *had = &actual->endpoint[number];
 	struct endpoint value = op->endpoint.value;
 	const size_t fill = op->endpoint.fill;
 	int r;
@@ -99,15 +148,15 @@ static int endpoint_run(struct runner *run, const struct op *op,
 	if (fill != NO_FILL && run->slot[fill] >= 0) {
 		value.slot = (uint32_t)run->slot[fill];
 	} else if (fill != NO_FILL) {
-		const bool same = had->ifindex && had->serial == value.serial;
+		bool closed;
 
-		value.slot = same ? had->slot : closed_slot(run, fill);
-		refusal_put(run, number, fill, !same);
+		value.slot = slot_left(run, op, &closed);
+		refusal_put(run, number, fill, closed);
 	}
 	r = dp_endpoint_put(run->apply->dp, number, &value);
 	if (r)
 		return err_set(err, r, "endpoint %u: %s", number, strerror(-r));
-	actual->endpoint[number] = value;
+	run->apply->actual->endpoint[number] = value;
 	return 0;
 }
 
@@ -264,6 +313,7 @@ int apply_plan(struct apply *apply, struct err *err)
 	                            sizeof(*run.slot)),
 		.why = arena_array(apply->arena, plan->n_fills,
 	                           sizeof(*run.why)),
+		.full = NO_FILL,
 	};
 
 	apply->n_refusals = 0;

@@ -10,7 +10,8 @@
 /* A table that the kernel did not take: who is left with what he had. */
 struct apply_refusal {
 	uint16_t endpoint;
-	bool closed; /* it had nothing: isolated in its policies' directions */
+	bool closed; /* it had nothing in a direction that its policies
+	              * isolate: there, it is allowed nothing */
 	struct err why;
 };
 

@@ -151,6 +151,10 @@ static struct plan_endpoint endpoint_build(const struct desired_input *input,
 		ep.newcomer = &input->compiled->table[policy->table];
 	else if (policy && !input->keep[number])
 		ep.table = &input->compiled->table[policy->table];
+	for (int dir = 0; dir < DIR__COUNT; dir++)
+		ep.shut[dir] =
+			ep.newcomer ? ep.newcomer->header.isolated[dir]
+				    : input->shut && input->shut[number][dir];
 	return ep;
 }
 

@@ -10,6 +10,7 @@ struct desired_input {
 	const struct compiled *compiled;
 	const struct endpoint *endpoint; /* ENDPOINT_MAX; ifindex 0: none */
 	const bool *keep; /* ENDPOINT_MAX: its slot stays, see plan_endpoint */
+	const bool (*shut)[DIR__COUNT]; /* ENDPOINT_MAX: of those; NULL: none */
 	struct prefix pool[FAMILY__COUNT]; /* pods' CIDRs of this node */
 	bool has_pool[FAMILY__COUNT];
 };

@@ -87,7 +87,7 @@ static int pod_find(struct builder_of *b, const struct ep *ep, struct pod *ret)
 	}
 	r = last_pod_get(b->input->last, ep, b->arena, ret);
 	if (r == -ENOENT) {
-		b->out->keep[ep->number] = true;
+		b->out->keep[ep->number] = b->out->unknown[ep->number] = true;
 		return 0;
 	}
 	return r;
@@ -317,6 +317,26 @@ static int objects_add(struct builder_of *b, const struct netpol **netpol)
 	return r;
 }
 
+/* Policies that select every pod of a namespace need no labels. */
+static void unknown_shut(const struct builder_of *b)
+{
+	const struct world *world = &b->out->world;
+
+	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
+		const char *ns = b->input->endpoints->ep[i].pod_ns;
+
+		for (size_t n = 0; b->out->unknown[i] && n < world->n_netpols;
+		     n++) {
+			const struct netpol *netpol = world->netpol[n];
+
+			if (netpol->pod_selector.n || strcmp(netpol->ns, ns))
+				continue;
+			for (int dir = 0; dir < DIR__COUNT; dir++)
+				b->out->shut[i][dir] |= netpol->applies[dir];
+		}
+	}
+}
+
 /* The node reads its addresses anew when it likes. */
 static int node_copy(const struct node *node, struct arena *arena,
                      struct world *world)
@@ -355,5 +375,6 @@ int intent_build(const struct intent_input *input, struct arena *arena,
 	ret->world.pod = b.pod;
 	ret->world.n_pods = b.n_pods;
 	ret->world.netpol = netpol;
+	unknown_shut(&b);
 	return node_copy(input->node, arena, &ret->world);
 }

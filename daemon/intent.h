@@ -4,8 +4,9 @@
  *
  * A pod with an interface here has the addresses that CNI gave it, whatever its
  * status says, and is a pod until DEL.  An endpoint without a pod's name
- * belongs to no namespace.  One whose pod is not known (its manifest vanished
- * while no daemon ran) is not judged anew: it keeps its slot.
+ * belongs to no namespace.  One whose pod is not known (its manifest and our
+ * copy of it are gone) is not judged anew: it keeps its slot, and is closed in
+ * the directions in which a policy isolates all of its namespace.
  */
 #pragma once
 
@@ -28,7 +29,9 @@ struct intent_input {
 struct intent {
 	struct world world; /* borrows the store's objects */
 	struct endpoint endpoint[ENDPOINT_MAX]; /* but for their slots */
-	bool keep[ENDPOINT_MAX]; /* closing, or not known: the slot stays */
+	bool keep[ENDPOINT_MAX];    /* closing, or not known: the slot stays */
+	bool unknown[ENDPOINT_MAX]; /* of those that are ready */
+	bool shut[ENDPOINT_MAX][DIR__COUNT]; /* of those */
 };
 
 /* Return: 0 or -ENOMEM. */

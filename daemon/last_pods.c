@@ -2,12 +2,21 @@
 /* last_pods.c - see last_pods.h. */
 #include "daemon/last_pods.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/util.h"
+
+#define NAME_MAX_HERE 32 /* "1023.json.bad" */
+#define FILE_MAX      (4u << 20)
 
 /* ---- a manifest from a pod ---------------------------------------------- */
 
@@ -58,9 +67,9 @@ static char *pod_text(const struct pod *pod)
 
 static void pod_forget(struct last_pods *last, struct last_pod *pod)
 {
-	last->dirty = last->dirty || pod->orphan;
 	free(pod->text);
-	*pod = (struct last_pod){};
+	*pod = (struct last_pod){.stale = true};
+	last->dirty = true;
 }
 
 int last_pod_note(struct last_pods *last, const struct ep *ep,
@@ -69,18 +78,22 @@ int last_pod_note(struct last_pods *last, const struct ep *ep,
 	struct last_pod *pod = &last->pod[ep->number];
 	char *text;
 
-	if (pod->text && !pod->orphan && pod->serial == ep->serial &&
+	if (pod->text && pod->serial == ep->serial &&
 	    pod->revision == object->revision)
 		return 0;
 	text = pod_text(&object->object.pod);
 	if (!text)
 		return -ENOMEM;
+	if (pod->text && pod->serial == ep->serial &&
+	    !strcmp(pod->text, text)) {
+		pod->revision = object->revision;
+		free(text);
+		return 0;
+	}
 	pod_forget(last, pod);
-	*pod = (struct last_pod){
-		.serial = ep->serial,
-		.revision = object->revision,
-		.text = text,
-	};
+	pod->serial = ep->serial;
+	pod->revision = object->revision;
+	pod->text = text;
 	return 0;
 }
 
@@ -104,10 +117,6 @@ int last_pod_get(struct last_pods *last, const struct ep *ep,
 		pod_forget(last, pod);
 		return -ENOENT;
 	}
-	if (!pod->orphan) {
-		pod->orphan = true;
-		last->dirty = true;
-	}
 	*ret = object.pod;
 	return 0;
 }
@@ -120,88 +129,158 @@ void last_pod_drop(struct last_pods *last, uint16_t endpoint)
 		pod_forget(last, pod);
 }
 
-/* ---- the file ----------------------------------------------------------- */
+/* ---- the files ---------------------------------------------------------- */
 
-/* [{"endpoint": N, "serial": N, "pod": {…}}, …] */
-static int item_read(struct last_pods *last, const json_t *item)
+static void name_of(unsigned number, const char *suffix,
+                    char ret[NAME_MAX_HERE])
 {
-	const json_int_t number =
-		json_integer_value(json_object_get(item, "endpoint"));
-	const json_int_t serial =
-		json_integer_value(json_object_get(item, "serial"));
-	const json_t *doc = json_object_get(item, "pod");
-	struct last_pod *pod;
+	snprintf(ret, NAME_MAX_HERE, "%u.json%s", number, suffix);
+}
 
-	if (number < 1 || number >= ENDPOINT_MAX || !json_is_object(doc))
+/* {"endpoint": N, "serial": N, "pod": {…}} */
+static int doc_take(const json_t *doc, unsigned number, struct last_pod *pod)
+{
+	const json_t *serial = json_object_get(doc, "serial");
+	const json_t *manifest = json_object_get(doc, "pod");
+
+	if (json_integer_value(json_object_get(doc, "endpoint")) != number ||
+	    !json_is_integer(serial) || !json_is_object(manifest))
 		return -EINVAL;
-	pod = &last->pod[number];
-	free(pod->text);
 	*pod = (struct last_pod){
-		.serial = (uint32_t)serial,
-		.text = json_dumps(doc, JSON_COMPACT),
-		.orphan = true,
+		.serial = (uint32_t)json_integer_value(serial),
+		.text = json_dumps(manifest, JSON_COMPACT),
 	};
 	return pod->text ? 0 : -ENOMEM;
 }
 
-int last_pods_open(struct last_pods *last, const char *state_dir,
-                   struct err *err)
+static int file_take(struct last_pods *last, const char *name, unsigned number)
 {
-	char bad[sizeof(last->path) + 4];
-	json_error_t why = {};
-	json_t *doc, *item;
-	size_t i;
+	_cleanup_(closep) int fd =
+		openat(last->dir_fd, name,
+	               O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+	json_t *doc;
 	int r;
 
-	*last = (struct last_pods){};
-	snprintf(last->path, sizeof(last->path), "%s/pods.json", state_dir);
-	if (access(last->path, F_OK))
-		return 0;
-	doc = json_load_file(last->path, 0, &why);
-	r = json_is_array(doc) ? 0 : -EINVAL;
-	json_array_foreach(doc, i, item) if (!r) r = item_read(last, item);
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) ||
+	    st.st_size > FILE_MAX)
+		return -EINVAL;
+	doc = json_loadfd(fd, JSON_REJECT_DUPLICATES, NULL);
+	r = doc ? doc_take(doc, number, &last->pod[number]) : -EINVAL;
 	json_decref(doc);
+	return r;
+}
+
+/* 0 when it is none of our names. */
+static unsigned number_of(const char *name)
+{
+	char want[NAME_MAX_HERE];
+	const unsigned long number = strtoul(name, NULL, 10);
+
+	if (number < 1 || number >= ENDPOINT_MAX)
+		return 0;
+	name_of((unsigned)number, "", want);
+	return strcmp(name, want) ? 0 : (unsigned)number;
+}
+
+static int file_read(struct last_pods *last, const char *name)
+{
+	const unsigned number = number_of(name);
+	char bad[NAME_MAX_HERE];
+	int r = number ? file_take(last, name, number) : 0;
+
 	if (r != -EINVAL)
-		return r ? err_set(err, r, "out of memory") : 0;
-	snprintf(bad, sizeof(bad), "%s.bad", last->path);
-	(void)rename(last->path, bad);
-	err_set(err, 0, "%s: not what we wrote (%s); moved to %s", last->path,
-	        why.text, bad);
+		return r;
+	name_of(number, ".bad", bad);
+	log_warn("%s/%s: not what we wrote; %s %s", last->path, name,
+	         last->read_only ? "it would become" : "it is now", bad);
+	if (!last->read_only)
+		(void)renameat(last->dir_fd, name, last->dir_fd, bad);
 	return 0;
+}
+
+static int files_read(struct last_pods *last)
+{
+	struct dirent **list = NULL;
+	const int n = scandirat(last->dir_fd, ".", &list, NULL, NULL);
+	int r = n < 0 ? -errno : 0;
+
+	for (int i = 0; i < n; i++) {
+		if (!r)
+			r = file_read(last, list[i]->d_name);
+		free(list[i]);
+	}
+	free(list);
+	return r;
+}
+
+int last_pods_open(struct last_pods *last, const char *state_dir,
+                   bool read_only, struct err *err)
+{
+	int r = 0;
+
+	*last = (struct last_pods){.dir_fd = -1, .read_only = read_only};
+	snprintf(last->path, sizeof(last->path), "%s/pods", state_dir);
+	if (!read_only && mkdir(last->path, 0700) < 0 && errno != EEXIST)
+		return err_set(err, -errno, "make '%s': %s", last->path,
+		               strerror(errno));
+	last->dir_fd = open(last->path,
+	                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (last->dir_fd >= 0)
+		r = files_read(last);
+	else if (!read_only)
+		r = -errno;
+	return r ? err_set(err, r, "read '%s': %s", last->path, strerror(-r))
+	         : 0;
 }
 
 void last_pods_close(struct last_pods *last)
 {
 	for (unsigned i = 0; i < ENDPOINT_MAX; i++)
 		free(last->pod[i].text);
-	*last = (struct last_pods){};
+	if (last->dir_fd >= 0)
+		close(last->dir_fd);
+	*last = (struct last_pods){.dir_fd = -1};
+}
+
+/* Beside it first: who is killed meanwhile leaves the old one whole. */
+static int file_write(const struct last_pods *last, unsigned number)
+{
+	const struct last_pod *pod = &last->pod[number];
+	char name[NAME_MAX_HERE], fresh[NAME_MAX_HERE];
+	_cleanup_(closep) int fd = -1;
+
+	name_of(number, "", name);
+	name_of(number, ".new", fresh);
+	if (!pod->text)
+		return unlinkat(last->dir_fd, name, 0) && errno != ENOENT
+		               ? -errno
+		               : 0;
+	fd = openat(last->dir_fd, fresh,
+	            O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+	            0600);
+	if (fd < 0 ||
+	    dprintf(fd, "{\"endpoint\":%u,\"serial\":%u,\"pod\":%s}\n", number,
+	            pod->serial, pod->text) < 0 ||
+	    renameat(last->dir_fd, fresh, last->dir_fd, name))
+		return errno ? -errno : -EIO;
+	return 0;
 }
 
 int last_pods_save(struct last_pods *last, struct err *err)
 {
-	char fresh[sizeof(last->path) + 4];
-	json_t *list;
-	int r = 0;
+	int failed = 0;
 
 	if (!last->dirty)
 		return 0;
-	list = json_array();
-	for (unsigned i = 1; i < ENDPOINT_MAX; i++)
-		if (last->pod[i].orphan)
-			json_array_append_new(
-				list, json_pack("{s:i,s:I,s:o}", "endpoint",
-			                        (int)i, "serial",
-			                        (json_int_t)last->pod[i].serial,
-			                        "pod",
-			                        json_loads(last->pod[i].text, 0,
-			                                   NULL)));
-	snprintf(fresh, sizeof(fresh), "%s.new", last->path);
-	errno = 0;
-	if (json_dump_file(list, fresh, JSON_COMPACT) ||
-	    rename(fresh, last->path))
-		r = err_set(err, errno ? -errno : -EIO, "write %s: %s",
-		            last->path, strerror(errno));
-	json_decref(list);
-	last->dirty = r != 0;
-	return r;
+	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
+		int r = last->pod[i].stale ? file_write(last, i) : 0;
+
+		last->pod[i].stale = r != 0;
+		failed = r ? r : failed;
+	}
+	last->dirty = failed != 0;
+	return failed ? err_set(err, failed, "write '%s': %s", last->path,
+	                        strerror(-failed))
+	              : 0;
 }

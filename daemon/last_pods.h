@@ -3,9 +3,11 @@
  * last_pods.h - what a pod was, for as long as its interface lives.
  *
  * A terminating pod keeps its policy until DEL, even when its manifest is gone
- * already.  So the labels and port names of every endpoint's pod are kept, as
- * a small manifest; those whose manifest is gone also stand in
- * <state-dir>/pods.json, for a restart.
+ * already, and also when that happens while no daemon runs.  So the labels and
+ * port names of every endpoint's pod are kept, as a small manifest, in
+ * <state-dir>/pods: one file an endpoint, "<number>.json", written in the pass
+ * in which they are learned or change, hence before ADD answers.  Renamed into
+ * place and not synced, for the reason in endpoint.h.
  */
 #pragma once
 
@@ -22,18 +24,20 @@ struct last_pod {
 	uint32_t serial;   /* of the endpoint */
 	uint64_t revision; /* of the object that text was made from */
 	char *text;        /* a manifest; NULL: nothing is known */
-	bool orphan;       /* its object is gone */
+	bool stale;        /* the file says something else, or is too many */
 };
 
 struct last_pods {
 	char path[300];
+	int dir_fd; /* -1: a dry run without a state directory */
 	struct last_pod pod[ENDPOINT_MAX];
-	bool dirty; /* the file is behind */
+	bool dirty;     /* some file is behind */
+	bool read_only; /* --dry-run: files stay as they are */
 };
 
-/* A file that cannot be read is moved aside; @err then says so (return 0). */
+/* A file that cannot be read is moved aside, with a log line. */
 int last_pods_open(struct last_pods *last, const char *state_dir,
-                   struct err *err);
+                   bool read_only, struct err *err);
 void last_pods_close(struct last_pods *last);
 
 /* The object of @ep's pod as it is now.  0 or -ENOMEM. */
@@ -45,5 +49,5 @@ int last_pod_get(struct last_pods *last, const struct ep *ep,
                  struct arena *arena, struct pod *ret);
 /* There is no such endpoint any more. */
 void last_pod_drop(struct last_pods *last, uint16_t endpoint);
-/* Write the orphans, if they are others than the file says. */
+/* Write the files that are behind; those that cannot be stay behind. */
 int last_pods_save(struct last_pods *last, struct err *err);

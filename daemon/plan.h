@@ -52,9 +52,11 @@ struct plan_endpoint {
 	uint16_t number;
 	struct endpoint value; /* want: slot is not looked at */
 	/* have: what its slot holds, without its bridge.  want: what it should
-	 * hold; NULL: refused or unknown, it keeps its slot, and without one
-	 * it gets @newcomer; that NULL too: it is isolated both ways. */
+	 * hold; NULL: refused or unknown, it keeps what it has, closed where
+	 * @shut says so and what it has does not.  With nothing it gets
+	 * @newcomer; that NULL too: it is isolated both ways. */
 	const struct table *table, *newcomer;
+	bool shut[DIR__COUNT];
 };
 
 struct plan_slot {

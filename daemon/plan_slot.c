@@ -43,7 +43,7 @@ static size_t fill_find(const struct planner *p, const struct table *from,
                         const struct table *to, bool plain)
 {
 	for (size_t i = 0; i < p->plan->n_fills; i++)
-		if (p->plan->fill[i].clean == to &&
+		if (table_equal(p->plan->fill[i].clean, to) &&
 		    (!from || p->fill_from[i] == from ||
 		     (plain && !p->fill_from[i])))
 			return i;
@@ -102,22 +102,50 @@ static void slot_for(struct planner *p, const struct table *from,
 		                     &bridge);
 }
 
+/*
+ * For one whose table is refused or unknown: what it has, and closed where it
+ * must be and what it has does not close it.  NULL: it keeps its slot.
+ */
+static const struct table *table_shut(struct planner *p,
+                                      const struct table *had,
+                                      const struct plan_endpoint *want)
+{
+	struct table *shut;
+	bool more = false;
+
+	if (!had)
+		return want->newcomer;
+	for (int dir = 0; dir < DIR__COUNT; dir++)
+		more = more || (want->shut[dir] && !had->header.isolated[dir]);
+	if (!more)
+		return NULL;
+	shut = arena_alloc(p->arena, sizeof(*shut));
+	if (!shut) {
+		p->error = -ENOMEM;
+		return NULL;
+	}
+	*shut = *had;
+	for (int dir = 0; dir < DIR__COUNT; dir++)
+		shut->header.isolated[dir] |= want->shut[dir];
+	return shut;
+}
+
 void plan_choose_slot(struct planner *p, const struct plan_endpoint *have,
                       const struct plan_endpoint *want, uint32_t *ret_slot,
                       size_t *ret_fill)
 {
+	const struct table *had = have ? have->table : NULL;
 	const struct table *table = want->table;
 
 	*ret_fill = NO_FILL;
-	if (have &&
-	    (!table || (have->table && table_equal(have->table, table)))) {
+	if (!table)
+		table = table_shut(p, had, want);
+	if (have && (!table || (had && table_equal(had, table)))) {
 		*ret_slot = have->value.slot;
 		return;
 	}
-	if (!table)
-		table = want->newcomer;
 	*ret_slot = table ? reserved_slot(table) : SLOT_CLOSED;
 	if (*ret_slot < SLOT_MAX)
 		return;
-	slot_for(p, have ? have->table : NULL, table, ret_slot, ret_fill);
+	slot_for(p, had, table, ret_slot, ret_fill);
 }

@@ -13,99 +13,29 @@
 #define RETRY_FIRST_NS 1000000000ull
 #define RETRY_LAST_NS  (30 * RETRY_FIRST_NS)
 
-/* ---- problems ----------------------------------------------------------- */
+/* ---- trying again ------------------------------------------------------- */
 
-static void problem_add(json_t *problems, const char *object, const char *error)
+static void retry_arm(struct reconcile *rec)
 {
-	json_array_append_new(problems, json_pack("{s:s,s:s}", "object", object,
-	                                          "error", error));
-}
-
-static bool problem_in(const json_t *problems, const json_t *problem)
-{
-	const json_t *old;
-	size_t i;
-
-	json_array_foreach(problems, i,
-	                   old) if (json_equal(old, problem)) return true;
-	return false;
-}
-
-/* Takes @problems; says those that are new. */
-static void problems_set(struct reconcile *rec, json_t *problems)
-{
-	const json_t *problem;
-	size_t i;
-
-	json_array_foreach(problems, i,
-	                   problem) if (!problem_in(rec->problems, problem))
-		log_err("%s: %s",
-	                json_string_value(json_object_get(problem, "object")),
-	                json_string_value(json_object_get(problem, "error")));
-	json_decref(rec->problems);
-	rec->problems = problems;
-}
-
-static const char *endpoint_object(const struct reconcile *rec,
-                                   uint16_t endpoint, char *buf, size_t size)
-{
-	const struct ep *ep = &rec->in.endpoints->ep[endpoint];
-
-	if (ep->pod_name[0])
-		snprintf(buf, size, "Pod/%s/%s", ep->pod_ns, ep->pod_name);
-	else
-		snprintf(buf, size, "endpoint %u", endpoint);
-	return buf;
-}
-
-/* Tables that do not fit, by the compiler's or the kernel's word. */
-static void refusals_note(struct reconcile *rec,
-                          const struct compiled *compiled,
-                          const struct apply *apply)
-{
-	json_t *problems = json_array();
-	char object[400], error[600];
-
-	for (size_t i = 0; i < compiled->n_endpoints; i++) {
-		const struct endpoint_policy *ep = &compiled->endpoint[i];
-
-		if (!ep->refused)
-			continue;
-		snprintf(error, sizeof(error),
-		         "%s; its last good policy stays in force, a pod "
-		         "without one is allowed nothing where it is isolated",
-		         ep->refused);
-		problem_add(problems,
-		            endpoint_object(rec, ep->endpoint, object,
-		                            sizeof(object)),
-		            error);
-	}
-	for (size_t i = 0; i < apply->n_refusals; i++) {
-		const struct apply_refusal *no = &apply->refusal[i];
-
-		snprintf(error, sizeof(error), "%s; %s", no->why.text,
-		         no->closed ? "nothing is allowed where it is isolated"
-		                    : "its last good policy stays in force");
-		problem_add(problems,
-		            endpoint_object(rec, no->endpoint, object,
-		                            sizeof(object)),
-		            error);
-	}
-	problems_set(rec, problems);
-}
-
-/* The pass as a whole failed: it stands beside what was wrong before. */
-static void failure_note(struct reconcile *rec, const struct err *err)
-{
-	json_t *problems = json_array();
-
-	problem_add(problems, "policies", err->text);
-	problems_set(rec, problems);
-	if (!rec->in.dp)
-		return;
 	loop_timer_arm(rec->in.loop, &rec->retry, rec->retry_ns);
 	if (rec->retry_ns < RETRY_LAST_NS)
 		rec->retry_ns *= 2;
+}
+
+/*
+ * After a pass.  What the kernel refused may fit when slots have become fresh
+ * or memory free: it is tried again, less and less often while nobody gains.
+ */
+static void retry_settle(struct reconcile *rec, size_t n_refusals)
+{
+	if (!n_refusals || n_refusals < rec->n_refusals)
+		rec->retry_ns = RETRY_FIRST_NS;
+	rec->n_refusals = n_refusals;
+	loop_timer_cancel(rec->in.loop, &rec->retry);
+	if (!n_refusals)
+		return;
+	rec->facts = 0;
+	retry_arm(rec);
 }
 
 /* ---- a pass ------------------------------------------------------------- */
@@ -133,6 +63,18 @@ static int numbers_learn(struct reconcile *rec)
 	return r;
 }
 
+/*
+ * Whoever switched something that we have not seen done (an earlier daemon, a
+ * pass that failed, somebody's hand) may have ended before its epochs rose, or
+ * before they rose again: every flow is judged once more, at its next packet.
+ * So it is after --policy audit.
+ */
+static void all_raise(struct reconcile *rec)
+{
+	dp_epoch_raise(rec->in.dp, 0);
+	rec->again[0] = rec->again_any = true;
+}
+
 /* What the maps hold, when we do not know it. */
 static int actual_learn(struct reconcile *rec, struct err *err)
 {
@@ -148,6 +90,8 @@ static int actual_learn(struct reconcile *rec, struct err *err)
 		return err_set(err, r, "out of memory");
 	rec->unread = false;
 	rec->adopting = true;
+	if (dp_adopted(rec->in.dp) || rec->revision)
+		all_raise(rec);
 	return 0;
 }
 
@@ -170,10 +114,12 @@ static int plan_apply(struct reconcile *rec, struct generation *gen,
 		r = err_set(err, -ENOMEM, "out of memory");
 	if (r) {
 		rec->unread = true;
+		all_raise(rec);
 		return r;
 	}
+	gen->n_refusals = apply.n_refusals;
 	if (gen->arena)
-		refusals_note(rec, &gen->compiled, &apply);
+		held_note(rec, &gen->compiled, &apply);
 	return 0;
 }
 
@@ -187,9 +133,8 @@ static int generation_take(struct reconcile *rec, struct generation *gen)
 	rec->compiled = gen->compiled;
 	rec->revision++;
 	rec->facts = rec->intent_facts;
-	rec->retry_ns = RETRY_FIRST_NS;
 	rec->adopting = false;
-	loop_timer_cancel(rec->in.loop, &rec->retry);
+	retry_settle(rec, gen->n_refusals);
 	return 0;
 }
 
@@ -216,6 +161,8 @@ static int pass(struct reconcile *rec, struct err *err)
 
 	if (r)
 		return r;
+	if (rec->again_any)
+		reconcile_tend_later(rec, &gen.plan);
 	if (!rec->in.store->synced)
 		return pass_close_only(rec, err);
 	if (rec->facts == reconcile_facts(rec) && !rec->adopting)
@@ -247,8 +194,10 @@ int reconcile_now(struct reconcile *rec, struct err *err)
 	if (!rec->in.dp)
 		return err_set(err, -EROFS, "this is a dry run");
 	r = pass(rec, err);
-	if (r && r != -EAGAIN)
+	if (r && r != -EAGAIN) {
 		failure_note(rec, err);
+		retry_arm(rec);
+	}
 	if (!r && rec->in.passed)
 		rec->in.passed(rec->in.user);
 	return r;
@@ -295,13 +244,10 @@ static int state_open(struct reconcile *rec, struct err *err)
 
 	if (why.text[0])
 		log_warn("%s", why.text);
-	why = (struct err){};
-	if (!r)
-		r = last_pods_open(&rec->last, dir, &why);
-	if (why.text[0])
-		log_warn("%s", why.text);
-	return r ? err_set(err, r, "state directory %s: %s", dir, strerror(-r))
-	         : 0;
+	if (r)
+		return err_set(err, r, "state directory %s: %s", dir,
+		               strerror(-r));
+	return last_pods_open(&rec->last, dir, !rec->in.dp, err);
 }
 
 int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,
@@ -314,6 +260,7 @@ int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,
 		return err_set(err, -ENOMEM, "out of memory");
 	rec->in = *input;
 	rec->retry_ns = RETRY_FIRST_NS;
+	rec->last.dir_fd = -1;
 	rec->unread = input->dp;
 	rec->task.run = task_run;
 	rec->retry.due = retry_due;
@@ -353,6 +300,7 @@ void reconcile_free(struct reconcile *rec)
 	last_pods_close(&rec->last);
 	arena_free(rec->intent_arena);
 	arena_free(rec->arena);
+	held_clear(rec);
 	json_decref(rec->problems);
 	free(rec);
 }

@@ -68,6 +68,10 @@ uint64_t reconcile_revision(const struct reconcile *rec);
 /* The table in force of an endpoint (never NULL for a READY one). */
 const struct table *reconcile_table(const struct reconcile *rec,
                                     uint16_t endpoint, uint32_t *ret_slot);
+/* Why that table is not the one of the endpoint's policies, in a sentence:
+ * refused, or its labels are unknown; NULL: it is.  Borrowed until the next
+ * pass. */
+const char *reconcile_held(const struct reconcile *rec, uint16_t endpoint);
 /* {differences: [{map, key, want, have}], checked: N}; new reference. */
 json_t *reconcile_verify(struct reconcile *rec, struct err *err);
 /* The plan of the next pass, as data, not applied. */

@@ -17,6 +17,7 @@ struct generation {
 	struct arena *work; /* of everything else; gone after the pass */
 	struct state want;
 	struct plan plan;
+	size_t n_refusals; /* by the kernel, when it was applied */
 };
 
 struct reconcile {
@@ -37,9 +38,11 @@ struct reconcile {
 	bool again_any;
 	uint64_t tend_since_ns; /* the first pass that waits for it; 0: none */
 	uint64_t retry_ns;      /* the next delay after a failure */
+	size_t n_refusals;      /* by the kernel, in the last pass */
 	struct loop_task task;
 	struct loop_timer tend, retry, reread, trim;
-	json_t *problems; /* [{object, error}] */
+	char *held[ENDPOINT_MAX]; /* see reconcile_held() */
+	json_t *problems;         /* [{object, error}] */
 };
 
 /* ---- reconcile_want.c --------------------------------------------------- */
@@ -58,6 +61,15 @@ int generation_close_only(struct reconcile *rec, struct generation *ret,
 
 /* Take out of the slots what is left of bridges, as read from the kernel. */
 void actual_strip(struct actual *actual, const struct compiled *compiled);
+
+/* ---- reconcile_held.c --------------------------------------------------- */
+
+/* After a pass: who is not judged by his policies, and why. */
+void held_note(struct reconcile *rec, const struct compiled *compiled,
+               const struct apply *apply);
+void held_clear(struct reconcile *rec);
+/* The pass as a whole failed: it stands beside what was wrong before. */
+void failure_note(struct reconcile *rec, const struct err *err);
 
 /* ---- reconcile_tend.c --------------------------------------------------- */
 

@@ -40,11 +40,6 @@ const struct table *reconcile_table(const struct reconcile *rec,
 	return table ? table : &table_closed;
 }
 
-json_t *reconcile_problems(const struct reconcile *rec)
-{
-	return json_incref(rec->problems);
-}
-
 json_t *reconcile_plan(struct reconcile *rec, struct err *err)
 {
 	struct generation gen = {};

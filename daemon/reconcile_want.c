@@ -191,6 +191,7 @@ static int generation_plan(struct reconcile *rec, struct generation *gen,
 		.compiled = &gen->compiled,
 		.endpoint = rec->intent.endpoint,
 		.keep = rec->intent.keep,
+		.shut = rec->intent.shut,
 	};
 	struct state have;
 	int r;

@@ -203,13 +203,15 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	static const char *const in_manifests[] = {"*.yaml", "*.yml", "*.json",
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
-	static const char *const in_state[] = {
-		"identities.json*", "pods.json*", "undo",
-		"undo.*",           "lock",       NULL};
+	static const char *const in_state[] = {"identities.json*", "undo",
+	                                       "undo.*", "lock", NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
 	int r = part_remove(what, what->state_dir, "endpoints", in_endpoints,
 	                    err);
 
+	if (!r)
+		r = part_remove(what, what->state_dir, "pods", in_endpoints,
+		                err);
 	if (!r)
 		r = part_remove(what, what->state_dir, "del-queue", in_queue,
 		                err);

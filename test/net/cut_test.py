@@ -160,6 +160,30 @@ def planted():
     b.close()
 
 
+def after_audit():
+    """What audit let pass ends when a daemon that enforces has started."""
+    relax()
+    node.stop()
+    node.args = ["--policy", "audit"]
+    node.start()
+    node.put("cut.json", INGRESS)
+    in_force(False)
+    pairs = [tcp_pair(ip) for ip in server.ips]
+    node.stop()
+    node.args = []
+    node.start()
+    for a, b in pairs:
+        a.sendall(b"are you there?")
+        b.settimeout(0.5)
+        try:
+            assert not b.recv(20), "data through a flow that nothing allows"
+        except TimeoutError:
+            pass
+        a.close()
+        b.close()
+    relax()
+
+
 test("the test would see a packet of a flow that is not cut", planted)
 for name, make in (("TCP", tcp_pair), ("UDP", udp_pair)):
     for side, policy in (("ingress", INGRESS), ("egress", EGRESS)):
@@ -168,6 +192,7 @@ for name, make in (("TCP", tcp_pair), ("UDP", udp_pair)):
                 policy = BOTH[side]
             test(f"{side} policy cuts {name} when {who} speaks next", cut, make,
                  policy, opener)
+test("a flow of --policy audit is cut by a daemon that enforces", after_audit)
 test("policies that do not touch a flow lose it no packet", untouched)
 test("a flow that a new policy still allows loses no packet", touched_is_kept)
 done()

@@ -512,6 +512,45 @@ static void who_has_no_table_keeps_his_slot_or_is_shut(void **state)
 	assert_int_equal(plan.op[at + 1].endpoint.fill, 0);
 }
 
+/* Refused: what it has stays, closed where its policies isolate it and what it
+ * has does not. */
+static void who_is_refused_is_open_in_no_direction_of_his_policies(void **state)
+{
+	_cleanup_(arena_freep) struct arena *arena = arena_new(0);
+	const uint32_t peers[] = {A};
+	struct policy_entry entry[1];
+	const struct table open = {};
+	const struct table table = allowing(entry, peers, 1);
+	const struct table in = {.header = {.isolated = {1, 0}}};
+	const struct plan_endpoint had[] = {endpoint(6, 1, 5, &table),
+	                                    endpoint(7, 1, 5, &table),
+	                                    endpoint(8, 1, SLOT_OPEN, &open),
+	                                    endpoint(9, 1, SLOT_OPEN, &open)};
+	struct plan_endpoint gets[] = {
+		endpoint(6, 1, 0, NULL), endpoint(7, 1, 0, NULL),
+		endpoint(8, 1, 0, NULL), endpoint(9, 1, 0, NULL)};
+	const struct plan_slot slot = {5, &table};
+	const struct state have = {
+		.endpoint = had, .n_endpoints = 4, .slot = &slot, .n_slots = 1};
+	const struct state want = {.endpoint = gets, .n_endpoints = 4};
+	struct plan plan;
+
+	(void)state;
+	gets[0].newcomer = gets[2].newcomer = gets[3].newcomer = &in;
+	gets[0].shut[0] = gets[2].shut[0] = gets[3].shut[0] = true;
+	gets[1].shut[1] = true;
+	assert_int_equal(plan_make(&have, &want, arena, &plan), 0);
+	assert_int_equal(plan.n_fills, 2); /* 8 and 9 share one */
+	assert_int_equal(plan.fill[0].clean->header.isolated[0], 1);
+	assert_int_equal(plan.fill[0].clean->header.isolated[1], 1);
+	assert_int_equal(plan.fill[0].clean->n_entries, 1);
+	assert_true(table_equal(plan.fill[1].clean, &in));
+	for (size_t i = 0; i < plan.n_ops; i++)
+		if (plan.op[i].kind == OP_ENDPOINT)
+			assert_int_not_equal(plan.op[i].endpoint.number, 6);
+	assert_int_equal(op_at(&plan, OP_RETIRE), SIZE_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +560,8 @@ int main(void)
 			numbers_that_stay_are_settled_between_leaving_and_joining),
 		cmocka_unit_test(a_number_changes_hands_behind_a_closed_door),
 		cmocka_unit_test(who_has_no_table_keeps_his_slot_or_is_shut),
+		cmocka_unit_test(
+			who_is_refused_is_open_in_no_direction_of_his_policies),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
