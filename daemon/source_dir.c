@@ -2,232 +2,197 @@
 /* source_dir.c - see source_dir.h. */
 #include "daemon/source_dir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/source_file.h"
+#include "daemon/source_list.h"
+#include "daemon/source_place.h"
 #include "lib/log.h"
 
-#define LEAVE_NS  1000000ull    /* a rename's two halves come together */
-#define FIND_NS   1000000000ull /* between looks for a lost directory */
-#define BUSY_NS   1000000000ull /* at the start, for what is being written */
-#define LOST_ID   "Source/dir"
+/* A rename's two halves come together; an editor makes a file anew some
+ * milliseconds after it moved the old one away. */
+#define LEAVE_NS 50000000ull
+#define TICK_NS  1000000000ull /* for what comes without an event */
+#define SETTLE_NS                                                   \
+	1000000000ull /* of silence, until a new directory is whole \
+	               */
+#define PLACE_ID  "Source/dir"
 #define DATA_LINK "..data" /* kubelet swaps it under a ConfigMap's files */
-
-#define WATCHED                                                 \
-	(IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE | \
-	 IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
-#define GONE (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
 
 struct source_dir {
 	struct loop *loop;
-	char *path;
+	struct source_place place;
 	struct source_files files;
-	struct loop_fd watch; /* inotify */
-	int wd;
+	struct loop_fd watch;    /* inotify */
 	struct loop_timer leave; /* for files that are gone */
-	struct loop_timer later; /* for a lost directory, or busy files */
+	struct loop_timer tick;
+	uint64_t event_ns; /* when something happened in the directory */
 	bool lost;
+	bool settling; /* another directory, perhaps not yet filled */
 };
 
 /* ---- scan ---- */
 
-struct found {
-	char name[256];
-	struct timespec mtime;
-};
-
-struct finds {
-	struct found *item;
-	size_t n, room;
-};
-
-static void finds_free(struct finds *finds)
+static bool is_busy(const struct source_file *file)
 {
-	free(finds->item);
+	return file->busy;
 }
 
-/* The oldest change first: the newest counts.  Names make it one order. */
-static int found_compare(const void *a, const void *b)
+static bool is_leaving(const struct source_file *file)
 {
-	const struct found *x = a, *y = b;
-
-	if (x->mtime.tv_sec != y->mtime.tv_sec)
-		return x->mtime.tv_sec < y->mtime.tv_sec ? -1 : 1;
-	if (x->mtime.tv_nsec != y->mtime.tv_nsec)
-		return x->mtime.tv_nsec < y->mtime.tv_nsec ? -1 : 1;
-	return strcmp(x->name, y->name);
+	return file->leaving;
 }
 
-static int found_add(struct finds *finds, int dir_fd, const char *name)
+static bool is_staying(const struct source_file *file)
 {
-	struct found found = {};
-	struct stat st = {};
-
-	if (!source_name_wanted(name) || strlen(name) >= sizeof(found.name))
-		return 0;
-	/* What cannot be asked comes first, and says so when it is read. */
-	(void)fstatat(dir_fd, name, &st, 0);
-	if (finds->n == finds->room) {
-		const size_t room = finds->room ? finds->room * 2 : 64;
-		struct found *item =
-			reallocarray(finds->item, room, sizeof(*item));
-
-		if (!item)
-			return -ENOMEM;
-		finds->item = item;
-		finds->room = room;
-	}
-	memcpy(found.name, name, strlen(name));
-	found.mtime = st.st_mtim;
-	finds->item[finds->n++] = found;
-	return 0;
-}
-
-static int dir_list(int dir_fd, struct finds *finds)
-{
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-	int r = 0;
-
-	if (!dir) {
-		r = -errno;
-		closep(&fd);
-		return r;
-	}
-	for (;;) {
-		errno = 0;
-		entry = readdir(dir);
-		r = entry ? found_add(finds, dir_fd, entry->d_name) : -errno;
-		if (r || !entry)
-			break;
-	}
-	closedir(dir);
-	if (finds->n)
-		qsort(finds->item, finds->n, sizeof(*finds->item),
-		      found_compare);
-	return r;
+	return !file->leaving;
 }
 
 static void leave_soon(struct source_dir *source)
 {
 	if (!source->leave.armed)
-		loop_timer_arm(source->loop, &source->leave, LEAVE_NS);
+		loop_timer_arm(source->loop, &source->leave,
+		               source->settling ? SETTLE_NS : LEAVE_NS);
 }
 
-/* Read what changed, and let go of what is no longer there. */
+/* Read what changed; what is no longer there leaves. */
 static int dir_scan(struct source_dir *source)
 {
-	struct finds finds = {};
-	int r = dir_list(source->files.dir_fd, &finds);
+	_cleanup_(source_list_free) struct source_list list = {};
+	const int r = source_list_read(source->files.dir_fd, &list);
 
-	for (struct source_file *f = source->files.files; !r && f;
-	     f = f->hh.next)
+	if (r)
+		return r;
+	for (struct source_file *f = source->files.files; f; f = f->hh.next)
 		f->seen = false;
-	for (size_t i = 0; !r && i < finds.n; i++)
-		source_file_read(&source->files, finds.item[i].name, false,
-		                 true);
-	for (struct source_file *f = source->files.files; !r && f;
-	     f = f->hh.next)
-		f->leaving |= !f->seen;
-	finds_free(&finds);
-	if (!r)
-		source_files_leave(&source->files);
-	return r;
+	for (size_t i = 0; i < list.n; i++)
+		source_file_read(&source->files, list.item[i].name,
+		                 SOURCE_QUIET, true);
+	for (struct source_file *f = source->files.files; f; f = f->hh.next)
+		if (!f->seen)
+			source_file_gone(f);
+	return 0;
 }
 
 /* ---- the directory comes and goes ---- */
 
-static int dir_watch(struct source_dir *source, struct err *err)
+static int dir_enter(struct source_dir *source, struct err *err)
 {
-	_cleanup_(closep) int fd = -1;
-	int r;
+	int r = source_place_enter(&source->place, err);
 
-	source->wd = inotify_add_watch(source->watch.fd, source->path, WATCHED);
-	if (source->wd < 0)
-		return err_set(err, -errno, "watch directory '%s': %s",
-		               source->path, strerror(errno));
-	fd = open(source->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, -errno, "open directory '%s': %s",
-		               source->path, strerror(errno));
-	closep(&source->files.dir_fd);
-	source->files.dir_fd = TAKE_FD(fd);
+	if (r)
+		return r;
+	source->files.dir_fd = source->place.fd;
 	r = dir_scan(source);
 	if (r)
-		return err_set(err, r, "read directory '%s': %s", source->path,
-		               strerror(-r));
+		return err_set(err, r, "read directory '%s': %s",
+		               source->place.path, strerror(-r));
 	return 0;
 }
 
-static void dir_lost(struct source_dir *source)
+static void dir_say(struct source_dir *source, const char *what)
+{
+	log_warn("%s", what);
+	(void)store_refuse(source->files.store, PLACE_ID, source->place.path,
+	                   what);
+}
+
+static void dir_lost(struct source_dir *source, const struct err *why)
 {
 	struct err err;
 
 	if (source->lost)
 		return;
 	source->lost = true;
-	(void)inotify_rm_watch(source->watch.fd, source->wd);
-	err_set(&err, 0, "the directory '%.150s' is gone; all it gave stays",
-	        source->path);
-	log_err("%s", err.text);
-	(void)store_refuse(source->files.store, LOST_ID, source->path,
-	                   err.text);
-	loop_timer_arm(source->loop, &source->later, FIND_NS);
+	err_set(&err, 0, "%.180s; all that it gave stays", why->text);
+	dir_say(source, err.text);
+}
+
+/*
+ * Files that it lacks may still be on their way, as with `cp -r`; and one that
+ * is empty may be where something is to be mounted again.  A link is swapped
+ * when all is there.
+ */
+static void dir_settle(struct source_dir *source)
+{
+	struct err err;
+
+	source->settling = source_files_any(&source->files, is_leaving) &&
+	                   (!source_place_is_link(&source->place) ||
+	                    !source_files_any(&source->files, is_staying));
+	if (!source->settling) {
+		store_remove(source->files.store, PLACE_ID);
+		return;
+	}
+	err_set(&err, 0,
+	        "'%.120s' is another directory now; what it lacks stays until "
+	        "it holds a manifest and has been quiet for a second",
+	        source->place.path);
+	dir_say(source, err.text);
+	loop_timer_cancel(source->loop, &source->leave);
 }
 
 static void dir_find(struct source_dir *source)
 {
 	struct err err;
 
-	if (dir_watch(source, &err)) {
-		loop_timer_arm(source->loop, &source->later, FIND_NS);
+	if (dir_enter(source, &err)) {
+		dir_lost(source, &err);
 		return;
 	}
 	source->lost = false;
-	log_info("the directory '%s' is back", source->path);
-	store_remove(source->files.store, LOST_ID);
+	source->event_ns = loop_now_ns();
+	log_info("the directory '%s' is another one now: it is read anew",
+	         source->place.path);
+	dir_settle(source);
+	if (source_files_any(&source->files, is_leaving))
+		leave_soon(source);
+}
+
+/* Is it still the directory that the path leads to? */
+static void dir_check(struct source_dir *source)
+{
+	if (source->lost || !source_place_holds(&source->place))
+		dir_find(source);
+}
+
+static bool is_settled(const struct source_dir *source)
+{
+	return loop_now_ns() - source->event_ns >= SETTLE_NS &&
+	       !source_files_any(&source->files, is_busy) &&
+	       source_files_any(&source->files, is_staying);
+}
+
+/* Before anything is let go of: was it the directory that went? */
+static void leave_due(struct loop_timer *self)
+{
+	struct source_dir *source =
+		container_of(self, struct source_dir, leave);
+	const uint64_t now_ns = loop_now_ns();
+	uint64_t left_ns;
+
+	dir_check(source);
+	if (source->lost)
+		return; /* see dir_find() */
+	if (source->settling && !is_settled(source)) {
+		leave_soon(source);
+		return;
+	}
+	if (source->settling)
+		store_remove(source->files.store, PLACE_ID);
+	source->settling = false;
+	left_ns = source_files_leave(&source->files, now_ns - LEAVE_NS);
+	if (left_ns)
+		loop_timer_arm(source->loop, &source->leave,
+		               left_ns + LEAVE_NS - now_ns);
 }
 
 /* ---- events ---- */
-
-static bool any_busy(const struct source_dir *source)
-{
-	for (const struct source_file *f = source->files.files; f;
-	     f = f->hh.next)
-		if (f->busy)
-			return true;
-	return false;
-}
-
-/* A name appears whole when it is a link, symbolic or hard. */
-static bool is_link(const struct source_dir *source, const char *name)
-{
-	struct stat st;
-
-	return !fstatat(source->files.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) &&
-	       (S_ISLNK(st.st_mode) ||
-	        (S_ISREG(st.st_mode) && st.st_nlink > 1));
-}
-
-static void file_gone(struct source_dir *source, const char *name)
-{
-	struct source_file *file = source_file_find(&source->files, name);
-
-	if (!file)
-		return;
-	file->leaving = true;
-	file->busy = false;
-	leave_soon(source);
-}
 
 static void rescan(struct source_dir *source)
 {
@@ -235,44 +200,72 @@ static void rescan(struct source_dir *source)
 
 	if (r)
 		log_err("read directory '%s': %s; its objects stay",
-		        source->path, strerror(-r));
+		        source->place.path, strerror(-r));
+	else
+		leave_soon(source);
 }
 
-static void event_take(struct source_dir *source,
+/* A name appears whole, but for a file that somebody is about to write. */
+static void file_made(struct source_dir *source, const char *name)
+{
+	struct stat st;
+
+	if (!fstatat(source->files.dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) &&
+	    S_ISREG(st.st_mode) && st.st_nlink == 1)
+		source_file_expect(&source->files, name);
+	else
+		source_file_read(&source->files, name, SOURCE_CLOSED, false);
+}
+
+static void file_event(struct source_dir *source,
                        const struct inotify_event *event)
 {
 	const char *name = event->len ? event->name : "";
 	struct source_file *file;
 
-	if (event->mask & IN_Q_OVERFLOW) {
-		log_warn("directory '%s': events were lost, it is read anew",
-		         source->path);
+	source->event_ns = loop_now_ns();
+	if (!strcmp(name, DATA_LINK) && event->mask & IN_MOVED_TO)
 		rescan(source);
+	if (!source_name_wanted(name))
 		return;
-	}
-	if (event->wd != source->wd || source->lost)
-		return; /* of a watch that is removed */
-	if (event->mask & GONE)
-		dir_lost(source);
-	else if (!strcmp(name, DATA_LINK) && event->mask & IN_MOVED_TO)
-		rescan(source);
-	else if (!source_name_wanted(name))
-		return;
-	else if (event->mask & (IN_DELETE | IN_MOVED_FROM))
-		file_gone(source, name);
-	else if (!(event->mask & IN_CREATE) || is_link(source, name))
-		source_file_read(&source->files, name, false, false);
+	if (event->mask & IN_CREATE)
+		file_made(source, name);
+	else if (event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO))
+		source_file_read(&source->files, name, SOURCE_CLOSED, false);
 	file = source_file_find(&source->files, name);
+	if (file && event->mask & (IN_DELETE | IN_MOVED_FROM))
+		source_file_gone(file);
 	if (file && file->leaving)
 		leave_soon(source);
 }
 
-static void synced_if_read(struct source_dir *source)
+static void event_take(struct source_dir *source,
+                       const struct inotify_event *event)
 {
-	if (source->files.store->synced || any_busy(source))
-		return;
+	if (event->mask & IN_Q_OVERFLOW) {
+		log_warn("directory '%s': events were lost, it is read anew",
+		         source->place.path);
+		dir_check(source);
+		if (!source->lost)
+			rescan(source);
+	} else if (source_place_shaken(&source->place, event)) {
+		dir_check(source);
+	} else if (event->wd == source->place.wd && !source->lost) {
+		file_event(source, event);
+	} /* else of a watch that is removed, or of a neighbour */
+}
+
+static void synced(struct source_dir *source)
+{
 	source_files_synced(&source->files);
 	store_synced(source->files.store);
+}
+
+static void synced_if_read(struct source_dir *source)
+{
+	if (!source->files.store->synced &&
+	    !source_files_any(&source->files, is_busy))
+		synced(source);
 }
 
 static void watch_ready(struct loop_fd *self, uint32_t epoll_events)
@@ -295,38 +288,21 @@ static void watch_ready(struct loop_fd *self, uint32_t epoll_events)
 	synced_if_read(source);
 }
 
-static void leave_due(struct loop_timer *self)
+static void tick_due(struct loop_timer *self)
 {
-	source_files_leave(
-		&container_of(self, struct source_dir, leave)->files);
-}
+	struct source_dir *source = container_of(self, struct source_dir, tick);
 
-/* Who holds a file open for writing may not hold up the start for ever. */
-static void busy_read(struct source_dir *source)
-{
-	struct source_file *next;
-
-	for (struct source_file *f = source->files.files; f; f = next) {
-		next = f->hh.next;
-		if (f->busy) {
-			log_warn("manifest '%s': still open for writing, read "
-			         "as it is",
-			         f->name);
-			source_file_read(&source->files, f->name, true, false);
-		}
-	}
-	synced_if_read(source);
-}
-
-static void later_due(struct loop_timer *self)
-{
-	struct source_dir *source =
-		container_of(self, struct source_dir, later);
-
-	if (source->lost)
-		dir_find(source);
-	if (!source->files.store->synced)
-		busy_read(source);
+	loop_timer_arm(source->loop, &source->tick, TICK_NS);
+	dir_check(source);
+	if (!source->lost)
+		source_files_poll(&source->files);
+	if (source_files_any(&source->files, is_leaving))
+		leave_soon(source);
+	if (source->files.store->synced)
+		return;
+	/* Who holds a file open for writing may not hold up the start. */
+	source_files_hurry(&source->files);
+	synced(source);
 }
 
 int source_dir_open(struct loop *loop, struct store *store,
@@ -345,14 +321,11 @@ int source_dir_open(struct loop *loop, struct store *store,
 	                 config->read_only);
 	source->watch.ready = watch_ready;
 	source->leave.due = leave_due;
-	source->later.due = later_due;
-	source->watch.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	source->path = strdup(config->path);
-	if (source->watch.fd < 0)
-		return err_set(err, -errno, "inotify: %s", strerror(errno));
-	if (!source->path)
-		return err_set(err, -ENOMEM, "out of memory");
-	r = dir_watch(source, err);
+	source->tick.due = tick_due;
+	r = source_place_open(&source->place, config->path, err);
+	source->watch.fd = source->place.inotify;
+	if (!r)
+		r = dir_enter(source, err);
 	if (r)
 		return r;
 	r = loop_fd_add(loop, &source->watch, EPOLLIN);
@@ -360,8 +333,7 @@ int source_dir_open(struct loop *loop, struct store *store,
 		return err_set(err, r, "watch directory '%s': %s", config->path,
 		               strerror(-r));
 	synced_if_read(source);
-	if (!store->synced)
-		loop_timer_arm(loop, &source->later, BUSY_NS);
+	loop_timer_arm(loop, &source->tick, TICK_NS);
 	*ret = TAKE(source);
 	return 0;
 }
@@ -371,14 +343,11 @@ void source_dir_close(struct source_dir *source)
 	if (!source)
 		return;
 	loop_timer_cancel(source->loop, &source->leave);
-	loop_timer_cancel(source->loop, &source->later);
-	if (source->watch.fd >= 0) {
+	loop_timer_cancel(source->loop, &source->tick);
+	if (source->watch.fd >= 0)
 		loop_fd_remove(source->loop, &source->watch);
-		close(source->watch.fd);
-	}
-	closep(&source->files.dir_fd);
+	source_place_close(&source->place);
 	source_kept_close(&source->files.kept);
 	source_files_clear(&source->files);
-	free(source->path);
 	free(source);
 }

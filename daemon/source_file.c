@@ -3,27 +3,16 @@
 #include "daemon/source_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/loop.h"
+#include "daemon/source_apply.h"
 #include "daemon/source_load.h"
 #include "lib/log.h"
 #include "lib/util.h"
-
-bool source_name_wanted(const char *name)
-{
-	static const char *const suffix[] = {".yaml", ".yml", ".json"};
-	const size_t len = strlen(name);
-
-	for (size_t i = 0; name[0] != '.' && i < ARRAY_SIZE(suffix); i++) {
-		const size_t n = strlen(suffix[i]);
-
-		if (len > n && !strcmp(name + len - n, suffix[i]))
-			return true;
-	}
-	return false;
-}
 
 struct source_file *source_file_find(struct source_files *files,
                                      const char *name)
@@ -56,233 +45,6 @@ static struct source_file *file_at(struct source_files *files, const char *name)
 	return file;
 }
 
-static int id_compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool file_gives(const struct source_file *file, const char *id)
-{
-	return bsearch(&id, file->id, file->n_ids, sizeof(*file->id),
-	               id_compare);
-}
-
-/* ---- a file's own troubles ---- */
-
-static void file_id(const char *name, char ret[STORE_ID_MAX])
-{
-	snprintf(ret, STORE_ID_MAX, "File/%s", name);
-}
-
-static void file_refuse(struct source_files *files, const char *name,
-                        const char *why)
-{
-	char id[STORE_ID_MAX];
-
-	log_warn("manifest '%s': %s", name, why);
-	file_id(name, id);
-	if (store_refuse(files->store, id, name, why))
-		log_err("manifest '%s': out of memory", name);
-}
-
-/* ---- objects that two files give ---- */
-
-/* The file whose version of @id counts next, but for @but; NULL: none. */
-static struct source_file *heir_of(struct source_files *files, const char *id,
-                                   const struct source_file *but)
-{
-	struct source_file *heir = NULL;
-
-	if (!files->shared)
-		return NULL;
-	for (struct source_file *file = files->files; file;
-	     file = file->hh.next)
-		if (file != but && !file->leaving && file_gives(file, id) &&
-		    (!heir || file->change > heir->change))
-			heir = file;
-	return heir;
-}
-
-static void object_warn(struct source_files *files,
-                        const struct source_file *file, const char *id)
-{
-	const struct store_object *object = store_find(files->store, id);
-	const struct source_file *other;
-
-	if (!object || !strcmp(object->origin, file->name))
-		return;
-	other = source_file_find(files, object->origin);
-	if (!other || other->leaving || !file_gives(other, id))
-		return;
-	files->shared = true;
-	log_warn("%s stands in '%s' and in '%s': '%s' changed last and counts",
-	         id, other->name, file->name, file->name);
-}
-
-static void object_put(struct source_files *files, const char *name,
-                       json_t *doc)
-{
-	struct err err = {};
-
-	(void)store_put(files->store, doc, name, &err);
-	if (err.text[0])
-		log_warn("manifest '%s': %s", name, err.text);
-}
-
-/* The version of @file comes back; when it cannot, what stands stays. */
-static void object_restore(struct source_files *files,
-                           const struct source_file *file, const char *id)
-{
-	_cleanup_(source_content_free) struct source_content content = {};
-	struct err err = {};
-	json_t *doc, *found = NULL;
-	size_t i;
-
-	if (source_load(files->dir_fd, file->name, true, &content, &err)) {
-		log_warn("manifest '%s': %s; %s stays as it was", file->name,
-		         err.text, id);
-		return;
-	}
-	json_array_foreach(content.objects, i, doc)
-	{
-		char own[STORE_ID_MAX];
-
-		if (!store_id(doc, own, sizeof(own), &err) && !strcmp(own, id))
-			found = doc;
-	}
-	if (found)
-		object_put(files, file->name, found);
-}
-
-/* @file gives @id no more. */
-static void object_drop(struct source_files *files,
-                        const struct source_file *file, const char *id)
-{
-	const struct store_object *object = store_find(files->store, id);
-	const struct source_file *heir;
-
-	/* Where another file's version counts, ours was not in force. */
-	if (!object || strcmp(object->origin, file->name) != 0)
-		return;
-	heir = heir_of(files, id, file);
-	if (heir)
-		object_restore(files, heir, id);
-	else
-		store_remove(files->store, id);
-}
-
-/* ---- a file's content ---- */
-
-/* How long the ids of @objects are together; what has none is said. */
-static size_t ids_measure(json_t *objects, struct err *ret_err)
-{
-	size_t i, bytes = 0;
-	json_t *doc;
-
-	json_array_foreach(objects, i, doc)
-	{
-		char text[STORE_ID_MAX];
-		struct err err = {};
-
-		if (!store_id(doc, text, sizeof(text), &err))
-			bytes += sizeof(char *) + strlen(text) + 1;
-		else if (!ret_err->text[0])
-			err_set(ret_err, -EINVAL,
-			        "object %zu: %s; the others apply", i + 1,
-			        err.text);
-	}
-	return bytes;
-}
-
-/* The ids of @objects in their order, pointers first, then the text. */
-static char **ids_read(json_t *objects, size_t *ret_n, struct err *ret_err)
-{
-	const size_t bytes = ids_measure(objects, ret_err);
-	char **id = malloc(bytes ? bytes : 1), *end = (char *)id + bytes;
-	json_t *doc;
-	size_t i;
-
-	json_array_foreach(objects, i, doc)
-	{
-		char text[STORE_ID_MAX];
-		struct err err;
-
-		if (!id || store_id(doc, text, sizeof(text), &err))
-			continue;
-		end -= strlen(text) + 1;
-		memcpy(end, text, strlen(text) + 1);
-		id[(*ret_n)++] = end;
-	}
-	return id;
-}
-
-/* Sort; an id that stands twice is said, and kept once. */
-static size_t ids_sort(const char *name, char **id, size_t n)
-{
-	size_t kept = 0;
-
-	qsort(id, n, sizeof(*id), id_compare);
-	for (size_t i = 0; i < n; i++) {
-		if (kept && !strcmp(id[kept - 1], id[i]))
-			log_warn("manifest '%s': %s stands twice, the last "
-			         "one counts",
-			         name, id[i]);
-		else
-			id[kept++] = id[i];
-	}
-	return kept;
-}
-
-static void objects_put(struct source_files *files, struct source_file *file,
-                        json_t *objects)
-{
-	json_t *doc;
-	size_t i;
-
-	json_array_foreach(objects, i, doc)
-	{
-		char id[STORE_ID_MAX];
-		struct err err;
-
-		if (store_id(doc, id, sizeof(id), &err))
-			continue; /* said by ids_read() */
-		object_warn(files, file, id);
-		object_put(files, file->name, doc);
-	}
-}
-
-/* What the file gives from now on. */
-static void file_apply(struct source_files *files, struct source_file *file,
-                       json_t *objects)
-{
-	struct {
-		char **id;
-		size_t n_ids;
-	} before = {file->id, file->n_ids};
-	char own[STORE_ID_MAX];
-	struct err err = {};
-	size_t n = 0;
-	char **id = ids_read(objects, &n, &err);
-
-	if (!id) {
-		file_refuse(files, file->name, "out of memory");
-		return;
-	}
-	file->n_ids = ids_sort(file->name, id, n);
-	file->id = id;
-	file->change = ++files->changes;
-	objects_put(files, file, objects);
-	for (size_t i = 0; i < before.n_ids; i++)
-		if (!file_gives(file, before.id[i]))
-			object_drop(files, file, before.id[i]);
-	free(before.id);
-	file_id(file->name, own);
-	if (err.text[0])
-		file_refuse(files, file->name, err.text);
-	else
-		store_remove(files->store, own);
-}
-
 /* One number for all that a changed content would change; never 0. */
 static uint64_t stamp_of(const struct stat *st)
 {
@@ -304,38 +66,22 @@ static uint64_t stamp_of(const struct stat *st)
 	return hash | 1;
 }
 
-/* Was all of it read without an error? */
-static bool file_is_whole(const struct source_files *files,
-                          const struct source_file *file)
-{
-	char own[STORE_ID_MAX];
-
-	file_id(file->name, own);
-	if (store_find(files->store, own))
-		return false;
-	for (size_t i = 0; i < file->n_ids; i++) {
-		const struct store_object *object =
-			store_find(files->store, file->id[i]);
-
-		if (object && object->error)
-			return false;
-	}
-	return true;
-}
-
 /* What the last daemon knew of it, unless that is what it says now. */
-static void file_recall(struct source_files *files, struct source_file *file)
+static bool file_recall(struct source_files *files, struct source_file *file)
 {
 	_cleanup_(source_content_free) struct source_content content = {};
 	struct err err = {};
-	const int r =
-		source_load(files->kept.fd, file->name, true, &content, &err);
+	int r = -ENOENT;
 
+	if (files->kept.fd >= 0)
+		r = source_load(files->kept.fd, file->name, SOURCE_AS_IT_IS,
+		                &content, &err);
 	if (!r)
-		file_apply(files, file, content.objects);
+		source_apply(files, file, content.objects);
 	else if (r != -ENOENT)
 		log_warn("the copy of manifest '%s': %s; it is of no use",
 		         file->name, err.text);
+	return !r;
 }
 
 static void file_broken(struct source_files *files, struct source_file *file,
@@ -346,11 +92,52 @@ static void file_broken(struct source_files *files, struct source_file *file,
 	if (file->n_ids)
 		err_set(&all, 0, "%.180s; what it gave before stays in force",
 		        err->text);
-	file_refuse(files, file->name, all.text);
+	source_refuse(files, file->name, all.text);
+}
+
+/* Its content, or -errno; -ENOENT if the name is not there. */
+static int file_load(struct source_files *files, struct source_file *file,
+                     enum source_when when, struct source_content *content,
+                     struct err *err)
+{
+	struct stat st;
+	const bool there =
+		!fstatat(files->dir_fd, file->name, &st, AT_SYMLINK_NOFOLLOW);
+	const bool is_link = there && S_ISLNK(st.st_mode);
+	int r = source_load(files->dir_fd, file->name, when, content, err);
+
+	/* A link is not taken away by what it leads to. */
+	if (r == -ENOENT && is_link)
+		r = err_set(err, -ENOLINK, "a link that leads to nothing");
+	else if (r == -ENOENT && there)
+		r = -EBUSY; /* made anew just now */
+	file->polled =
+		is_link || (there && st.st_nlink > 1) || (r && !content->text);
+	return r;
+}
+
+/* @content or @err is what the file says now. */
+static void file_take(struct source_files *files, struct source_file *file,
+                      const struct source_content *content, struct err *err)
+{
+	if (!file->stamp &&
+	    (!content->objects || files->kept.fd < 0 ||
+	     !source_kept_is(&files->kept, file->name, &content->st)))
+		(void)file_recall(files, file);
+	file->stamp = stamp_of(&content->st);
+	/* A command that failed leaves an empty file behind its ">". */
+	if (content->text && file->n_ids && source_content_is_blank(content))
+		err_set(err, 0,
+		        "empty; to take back what it gave, remove it "
+		        "or write a comment into it");
+	if (err->text[0])
+		file_broken(files, file, err);
+	else
+		source_apply(files, file, content->objects);
 }
 
 void source_file_read(struct source_files *files, const char *name,
-                      bool busy_too, bool if_changed)
+                      enum source_when when, bool if_changed)
 {
 	struct source_file *file = file_at(files, name);
 	_cleanup_(source_content_free) struct source_content content = {};
@@ -367,32 +154,86 @@ void source_file_read(struct source_files *files, const char *name,
 	if (if_changed && !fstatat(files->dir_fd, name, &st, 0) &&
 	    file->stamp == stamp_of(&st))
 		return;
-	r = source_load(files->dir_fd, name, busy_too, &content, &err);
+	r = file_load(files, file, when, &content, &err);
 	file->busy = r == -EBUSY;
-	file->leaving = r == -ENOENT;
-	if (r == -EBUSY || r == -ENOENT)
+	if (r == -ENOENT)
+		source_file_gone(file);
+	if (file->busy || file->leaving)
 		return;
-	if (!file->stamp && files->kept.fd >= 0 &&
-	    (r || !source_kept_is(&files->kept, name, &content.st)))
-		file_recall(files, file);
-	file->stamp = stamp_of(&content.st);
-	if (r) {
-		file_broken(files, file, &err);
+	file_take(files, file, &content, &err);
+	if (!err.text[0] && source_is_whole(files, file))
+		source_kept_put(&files->kept, name, &content);
+}
+
+void source_file_expect(struct source_files *files, const char *name)
+{
+	struct source_file *file = file_at(files, name);
+
+	if (!file) {
+		log_err("manifest '%s': out of memory", name);
 		return;
 	}
-	file_apply(files, file, content.objects);
-	if (file_is_whole(files, file))
-		source_kept_put(&files->kept, name, &content);
+	file->leaving = false;
+	file->seen = file->busy = true;
+}
+
+void source_file_gone(struct source_file *file)
+{
+	if (!file->leaving)
+		file->left_ns = loop_now_ns();
+	file->leaving = true;
+	file->busy = false;
+}
+
+void source_files_poll(struct source_files *files)
+{
+	for (struct source_file *file = files->files; file;
+	     file = file->hh.next)
+		if (!file->leaving && (file->busy || file->polled))
+			source_file_read(files, file->name, SOURCE_QUIET,
+			                 !file->busy);
+}
+
+/* What is read here is half of something, perhaps: it is not kept. */
+static void file_hurry(struct source_files *files, struct source_file *file)
+{
+	_cleanup_(source_content_free) struct source_content content = {};
+	struct err err = {};
+
+	if (file_recall(files, file)) {
+		source_refuse(files, file->name,
+		              "open for writing; what it gave before stays in "
+		              "force until it is closed");
+		return;
+	}
+	log_warn("manifest '%s': still open for writing, read as it is",
+	         file->name);
+	if (file_load(files, file, SOURCE_AS_IT_IS, &content, &err) == -ENOENT)
+		return;
+	file_take(files, file, &content, &err);
+}
+
+void source_files_hurry(struct source_files *files)
+{
+	for (struct source_file *file = files->files; file;
+	     file = file->hh.next)
+		if (file->busy && !file->stamp)
+			file_hurry(files, file);
+}
+
+bool source_files_any(const struct source_files *files,
+                      bool (*test)(const struct source_file *file))
+{
+	for (const struct source_file *file = files->files; file;
+	     file = file->hh.next)
+		if (test(file))
+			return true;
+	return false;
 }
 
 static void file_leave(struct source_files *files, struct source_file *file)
 {
-	char own[STORE_ID_MAX];
-
-	for (size_t i = 0; i < file->n_ids; i++)
-		object_drop(files, file, file->id[i]);
-	file_id(file->name, own);
-	store_remove(files->store, own);
+	source_withdraw(files, file);
 	source_kept_drop(&files->kept, file->name);
 	file_free(files, file);
 }
@@ -407,15 +248,27 @@ void source_files_synced(struct source_files *files)
 	source_kept_sweep(&files->kept, is_known, files);
 }
 
-void source_files_leave(struct source_files *files)
+uint64_t source_files_leave(struct source_files *files, uint64_t by_ns)
 {
 	struct source_file *file, *next;
+	uint64_t first_ns = 0;
+	struct stat st;
 
 	for (file = files->files; file; file = next) {
 		next = file->hh.next;
-		if (file->leaving)
+		if (!file->leaving)
+			continue;
+		if (file->left_ns > by_ns) {
+			if (!first_ns || file->left_ns < first_ns)
+				first_ns = file->left_ns;
+		} else if (fstatat(files->dir_fd, file->name, &st,
+		                   AT_SYMLINK_NOFOLLOW)) {
 			file_leave(files, file);
+		} else {
+			source_file_expect(files, file->name);
+		}
 	}
+	return first_ns;
 }
 
 void source_files_clear(struct source_files *files)

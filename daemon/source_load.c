@@ -2,25 +2,60 @@
 /* source_load.c - see source_load.h. */
 #include "daemon/source_load.h"
 
+#include <linux/magic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/yaml.h"
 #include "lib/util.h"
 
+#define QUIET_NS 1000000000ll /* since the last change */
+
+/* Where a lease is refused because the server did not promise one. */
+static bool is_remote(int fd)
+{
+	struct statfs fs;
+
+	return !fstatfs(fd, &fs) &&
+	       (fs.f_type == NFS_SUPER_MAGIC || fs.f_type == CIFS_SUPER_MAGIC ||
+	        fs.f_type == SMB2_SUPER_MAGIC);
+}
+
+/* A clock that was set back counts as long ago. */
+static bool is_young(const struct stat *st)
+{
+	struct timespec now;
+	long long age_ns;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	age_ns = (now.tv_sec - st->st_mtim.tv_sec) * 1000000000ll +
+	         now.tv_nsec - st->st_mtim.tv_nsec;
+	return age_ns > -QUIET_NS && age_ns < QUIET_NS;
+}
+
 /*
  * A read lease is refused while somebody has the file open for writing, and
  * makes who opens it for writing wait until we close: we never see half of
- * what is being written (fcntl(2), F_SETLEASE).  A file system without leases
- * takes what is there.  Should we be late, the kernel's signal does no harm.
+ * what is being written (fcntl(2), F_SETLEASE).  Not every file system has
+ * leases, and another user's file takes CAP_LEASE.  Should we be late, the
+ * kernel's signal does no harm.
  */
-static bool is_being_written(int fd)
+static bool is_being_written(int fd, const struct stat *st,
+                             enum source_when when)
 {
+	if (when == SOURCE_AS_IT_IS)
+		return false;
 	(void)fcntl(fd, F_SETSIG, SIGURG);
-	return fcntl(fd, F_SETLEASE, F_RDLCK) < 0 && errno == EAGAIN;
+	if (!fcntl(fd, F_SETLEASE, F_RDLCK))
+		return false;
+	if (errno == EAGAIN && !is_remote(fd))
+		return true;
+	return when == SOURCE_QUIET && is_young(st);
 }
 
 static int text_read(int fd, size_t size, char *buf, size_t *ret)
@@ -40,7 +75,7 @@ static int text_read(int fd, size_t size, char *buf, size_t *ret)
 	return 0;
 }
 
-static int file_read(int dir_fd, const char *name, bool busy_too,
+static int file_read(int dir_fd, const char *name, enum source_when when,
                      struct source_content *ret, struct err *err)
 {
 	_cleanup_(closep) int fd =
@@ -54,7 +89,7 @@ static int file_read(int dir_fd, const char *name, bool busy_too,
 	if (ret->st.st_size > (off_t)YAML_BYTES_MAX)
 		return err_set(err, -E2BIG, "larger than %u MiB",
 		               YAML_BYTES_MAX >> 20);
-	if (!busy_too && is_being_written(fd))
+	if (is_being_written(fd, &ret->st, when))
 		return err_set(err, -EBUSY, "open for writing");
 	ret->text = malloc((size_t)ret->st.st_size + 1);
 	if (!ret->text)
@@ -116,12 +151,12 @@ static int objects_unfold(json_t *docs, json_t *objects)
 	return r;
 }
 
-int source_load(int dir_fd, const char *name, bool busy_too,
+int source_load(int dir_fd, const char *name, enum source_when when,
                 struct source_content *ret, struct err *err)
 {
 	_cleanup_(json_decrefp) json_t *docs = NULL, *objects = json_array();
 	const char *dot = strrchr(name, '.');
-	int r = file_read(dir_fd, name, busy_too, ret, err);
+	int r = file_read(dir_fd, name, when, ret, err);
 
 	if (r)
 		return r;
@@ -137,6 +172,11 @@ int source_load(int dir_fd, const char *name, bool busy_too,
 		return err_set(err, -ENOMEM, "out of memory");
 	ret->objects = TAKE(objects);
 	return 0;
+}
+
+bool source_content_is_blank(const struct source_content *content)
+{
+	return strspn(content->text, " \t\r\n") == content->len;
 }
 
 void source_content_free(struct source_content *content)

@@ -35,6 +35,7 @@ struct fixture {
 	const char *want; /* of done */
 	uint64_t until_ns;
 	bool reached;
+	bool gap; /* see gap_watch() */
 };
 
 static inline const char *path_of(const struct fixture *f, const char *name,
@@ -222,5 +223,39 @@ static inline void settle(struct fixture *f)
 		if (!reach(f, done, want))                                   \
 			fail_msg(#done " '%s': it is '%s'", want, label(f)); \
 	} while (0)
+
+/* ---- gaps ---- */
+
+static inline void gap_note(void *user)
+{
+	struct fixture *f = user;
+
+	f->gap |= !store_pod(&f->store, "shop", "web");
+}
+
+/* From here on: was there a moment without shop/web? */
+static inline void gap_watch(struct fixture *f)
+{
+	f->store.on_change = gap_note;
+	f->store.user = f;
+	f->gap = false;
+	gap_note(f);
+}
+
+static inline bool is_past(struct fixture *f)
+{
+	(void)f;
+	return false;
+}
+
+/* For showing that nothing happens: there is no condition to wait for. */
+static inline void pass(struct fixture *f, unsigned ms)
+{
+	f->done = is_past;
+	f->until_ns = loop_now_ns() + ms * 1000000ull;
+	f->poll.due = poll_due;
+	loop_timer_arm(f->loop, &f->poll, 0);
+	assert_int_equal(loop_run(f->loop), 0);
+}
 
 /* ---- tests ---- */

@@ -155,6 +155,98 @@ static void a_dry_run_uses_the_copies_and_changes_none(void **state)
 	assert_true(is_kept(f, "a.yaml"));
 }
 
+/* Who truncates a file and writes it has it open all the while. */
+static void a_file_being_rewritten_gives_what_it_gave_before(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	struct stat st;
+	int fd;
+
+	write_file(f, "a.yaml", POD("web", "one") "---\n" POLICY("deny", "{}"));
+	start(f);
+	fd = open(path_of(f, "a.yaml", path), O_WRONLY | O_TRUNC);
+	for (int i = 0; i < 2; i++) {
+		restart(f);
+		REACH(f, is_synced, "");
+		assert_string_equal(label(f), "one");
+		assert_true(is_in_force(f, "NetworkPolicy/shop/deny"));
+		assert_true(id_is_refused((f->want = "File/a.yaml", f)));
+		pass(f, 1200); /* it is looked at again, and left alone */
+		assert_true(is_in_force(f, "NetworkPolicy/shop/deny"));
+		assert_int_equal(stat(kept_path(f, "a.yaml", path), &st), 0);
+		assert_true(st.st_size > 0);
+	}
+	assert_int_equal(
+		write(fd, POD("web", "two"), strlen(POD("web", "two"))),
+		strlen(POD("web", "two")));
+	close(fd);
+	REACH(f, label_is, "two");
+	assert_false(is_in_force(f, "NetworkPolicy/shop/deny"));
+	assert_int_equal(f->store.refused, 0);
+	restart(f);
+	assert_string_equal(label(f), "two");
+}
+
+static void what_was_read_while_it_was_written_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int fd;
+
+	write_file(f, "a.yaml", POD("web", "one"));
+	fd = open(path_of(f, "a.yaml", path), O_WRONLY);
+	start(f);
+	REACH(f, is_synced, "");
+	assert_string_equal(label(f), "one");
+	assert_false(is_kept(f, "a.yaml"));
+	close(fd);
+	settle(f);
+	assert_true(is_kept(f, "a.yaml"));
+}
+
+static void a_file_emptied_while_the_daemon_was_away_keeps_what_it_gave(
+	void **state)
+{
+	struct fixture *f = *state;
+
+	write_file(f, "a.yaml", POD("web", "one"));
+	start(f);
+	source_dir_close(f->source);
+	f->source = NULL;
+	write_file(f, "a.yaml", "");
+	for (int i = 0; i < 2; i++) {
+		restart(f);
+		assert_string_equal(label(f), "one");
+		assert_true(id_is_refused((f->want = "File/a.yaml", f)));
+	}
+	source_dir_close(f->source);
+	f->source = NULL;
+	write_file(f, "a.yaml", "# off\n");
+	restart(f);
+	assert_string_equal(label(f), "none");
+}
+
+static void a_link_that_leads_to_nothing_gives_what_it_gave(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+
+	write_file(f, ".real", POD("web", "one"));
+	assert_int_equal(symlink(".real", path_of(f, "a.yaml", path)), 0);
+	start(f);
+	source_dir_close(f->source);
+	f->source = NULL;
+	remove_file(f, ".real");
+	for (int i = 0; i < 2; i++) {
+		restart(f);
+		assert_string_equal(label(f), "one");
+		assert_true(id_is_refused((f->want = "File/a.yaml", f)));
+	}
+	write_file(f, ".real", POD("web", "two"));
+	REACH(f, label_is, "two");
+}
+
 static void without_a_state_directory_manifests_still_count(void **state)
 {
 	struct fixture *f = *state;
@@ -178,6 +270,10 @@ int main(void)
 		T(what_is_gone_is_not_kept),
 		T(a_copy_that_is_torn_is_of_no_use_and_no_harm),
 		T(a_dry_run_uses_the_copies_and_changes_none),
+		T(a_file_being_rewritten_gives_what_it_gave_before),
+		T(what_was_read_while_it_was_written_is_not_kept),
+		T(a_file_emptied_while_the_daemon_was_away_keeps_what_it_gave),
+		T(a_link_that_leads_to_nothing_gives_what_it_gave),
 		T(without_a_state_directory_manifests_still_count),
 	};
 
