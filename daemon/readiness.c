@@ -20,11 +20,12 @@ static bool can_serve(struct daemon *daemon)
 
 	for (const struct server_op *op = cni_ops; request && op->name; op++) {
 		_cleanup_(json_decrefp) json_t *reply = NULL;
+		const char *why;
 
 		if (strcmp(op->name, "cni.status") != 0)
 			continue;
 		reply = op->reply(daemon, request);
-		return reply && !wire_is_error(reply, NULL);
+		return reply && !wire_is_error(reply, &why);
 	}
 	return false;
 }
