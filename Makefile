@@ -16,7 +16,7 @@ ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -I. -I$O $(WARN) $(CFLAGS) \
              $(if $(strip $(SAN)),-fsanitize=$(strip $(SAN)) -fno-omit-frame-pointer) -MMD -MP
 UAPI       := -idirafter /usr/include/$(shell uname -m)-linux-gnu
 BPF_CFLAGS  = -target bpf -mcpu=v3 -O2 -g $(WARN) -I. $(UAPI) -MMD -MP $(BPF_EXTRA)
-LDLIBS     := -Wl,--as-needed -lbpf -lelf -lz -ljansson -lyaml -lmicrohttpd
+LDLIBS     := -Wl,--as-needed -lbpf -lelf -lz -ljansson -lyaml -lmicrohttpd -lcurl
 
 # The pieces.  A new file is picked up by its directory.
 lib_src    := $(wildcard lib/*.c)

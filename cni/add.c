@@ -167,14 +167,15 @@ static json_t *add_request(const struct add *add)
 		json_array_append_new(ips, json_string(add->ips.text[f]));
 	}
 	return json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s*,s:s*,s:o*,s:o*}", "op",
-		"cni.add", "container_id", conf->container_id, "ifname",
+		"{s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:s,s:s*,s:s*,s:s*,s:o*,s:o*}",
+		"op", "cni.add", "container_id", conf->container_id, "ifname",
 		conf->ifname, "netns", conf->netns, "host_ifname",
 		add->at.host_ifname, "ifindex", add->at.host_ifindex, "mac",
 		mac_format(add->at.pod_mac, mac), "network", conf->name,
 		"pod_namespace",
 		*conf->pod_namespace ? conf->pod_namespace : NULL, "pod_name",
-		*conf->pod_name ? conf->pod_name : NULL, "ips", ips, "mtu",
+		*conf->pod_name ? conf->pod_name : NULL, "pod_uid",
+		*conf->pod_uid ? conf->pod_uid : NULL, "ips", ips, "mtu",
 		mtu ? json_integer(mtu) : NULL);
 }
 

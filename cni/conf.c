@@ -148,8 +148,12 @@ static enum cni_code args_take(struct conf *conf, const char *key,
 			return CNI_ENV;
 		snprintf(conf->pod_name, sizeof(conf->pod_name), "%.*s",
 		         (int)len, value);
-	} else if (strcmp(key, "K8S_POD_INFRA_CONTAINER_ID") != 0 &&
-	           strcmp(key, "K8S_POD_UID") != 0) {
+	} else if (!strcmp(key, "K8S_POD_UID")) {
+		if (len >= sizeof(conf->pod_uid))
+			return CNI_ENV;
+		snprintf(conf->pod_uid, sizeof(conf->pod_uid), "%.*s", (int)len,
+		         value);
+	} else if (strcmp(key, "K8S_POD_INFRA_CONTAINER_ID") != 0) {
 		*ret_known = false;
 	}
 	return CNI_OK;

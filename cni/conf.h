@@ -58,6 +58,7 @@ struct conf {
 	/* of the environment; borrowed, NULL where the command has none */
 	const char *container_id, *netns, *ifname, *path;
 	char pod_namespace[64], pod_name[254]; /* empty: not told */
+	char pod_uid[64];                      /* the same */
 	/* of the network configuration; strings live in json */
 	json_t *json;     /* owned; NULL with VERSION when there was none */
 	const char *name; /* of the network */

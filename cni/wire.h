@@ -11,8 +11,8 @@
  * CNI specification's (11: try again) or 100 for everything else.
  *
  * cni.add   {container_id, ifname, netns, host_ifname, ifindex, mac,
- *            pod_namespace?, pod_name?, ips?: ["10.0.0.5/24", …] (delegated or
- *            from prevResult), mtu? (of the configuration: not above it),
+ *            pod_namespace?, pod_name?, pod_uid?, ips?: ["10.0.0.5/24", …]
+ * (delegated or from prevResult), mtu? (of the configuration: not above it),
  *            network (name of the CNI network)}
  *        -> {ips: ["10.0.0.5"], mtu, gso_max, gateway: {v4, v6}, gw_mac,
  *            pins: "/sys/fs/bpf/stile/v1", endpoint: N}

@@ -12,8 +12,9 @@
 #include "policy/policy.h"
 #include "policy/syntax.h"
 
-#define MTU_MIN    576u  /* RFC 791: what every host must take */
-#define MTU_MIN_V6 1280u /* RFC 8200, section 5 */
+#define POD_UID_MAX 63
+#define MTU_MIN     576u  /* RFC 791: what every host must take */
+#define MTU_MIN_V6  1280u /* RFC 8200, section 5 */
 
 /* The text of a field, "" when it is absent; NULL when it is no text. */
 static const char *text_of(const json_t *json, const char *field)
@@ -83,9 +84,13 @@ static int pod_parse(const json_t *json, struct cni_request *ret,
 {
 	ret->pod_ns = text_of(json, "pod_namespace");
 	ret->pod_name = text_of(json, "pod_name");
-	if (!ret->pod_ns || !ret->pod_name)
+	ret->pod_uid = text_of(json, "pod_uid");
+	if (!ret->pod_ns || !ret->pod_name || !ret->pod_uid)
 		return err_set(err, CNI_BAD_CONFIG,
-		               "pod_namespace or pod_name is no text");
+		               "pod_namespace, pod_name or pod_uid is no text");
+	if (strlen(ret->pod_uid) > POD_UID_MAX || !is_printable(ret->pod_uid))
+		return err_set(err, CNI_BAD_CONFIG,
+		               "pod_uid is longer than %d bytes", POD_UID_MAX);
 	if (!*ret->pod_ns && !*ret->pod_name)
 		return 0;
 	if (!*ret->pod_ns || !*ret->pod_name)

@@ -24,6 +24,7 @@ struct cni_request {
 	const char *netns, *host_ifname;
 	const char *network;           /* "" when absent */
 	const char *pod_ns, *pod_name; /* both or neither ("") */
+	const char *pod_uid;           /* "" when absent */
 	int ifindex;
 	uint8_t mac[6];
 	uint16_t mtu;                    /* 0: not asked for */

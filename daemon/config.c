@@ -18,6 +18,7 @@
 #include "lib/version.h"
 
 #define CONFIG_BYTES_MAX 65536
+#define CNI_CONF_DIR     "/etc/cni/net.d" /* with --source kube */
 #define RUN_DIR_MAX      90 /* sun_path holds 108, the socket's name included */
 
 struct key {
@@ -45,13 +46,33 @@ static int path_set(char *ret, size_t size, const char *key, const char *value,
 static int source_set(struct config *config, const char *key, const char *value,
                       struct err *err)
 {
-	if (!strcmp(value, "kube"))
-		return err_set(err, -EINVAL, "%s kube: not built yet", key);
+	config->source_kube = !strcmp(value, "kube");
+	if (config->source_kube)
+		return 0;
 	if (strncmp(value, "dir:", 4) != 0)
-		return err_set(err, -EINVAL, "%s: '%.64s' is not dir:PATH", key,
+		return err_set(err, -EINVAL,
+		               "%s: '%.64s' is neither dir:PATH nor kube", key,
 		               value);
 	return path_set(config->source_dir, sizeof(config->source_dir), key,
 	                value + 4, err);
+}
+
+static int kubeconfig_set(struct config *config, const char *key,
+                          const char *value, struct err *err)
+{
+	return path_set(config->kubeconfig, sizeof(config->kubeconfig), key,
+	                value, err);
+}
+
+static int cni_conf_dir_set(struct config *config, const char *key,
+                            const char *value, struct err *err)
+{
+	config->cni_conf_given = true;
+	config->cni_conf_dir[0] = '\0';
+	if (!strcmp(value, "off"))
+		return 0;
+	return path_set(config->cni_conf_dir, sizeof(config->cni_conf_dir), key,
+	                value, err);
 }
 
 /* A node's name is a DNS name: lower-case labels, joined by dots. */
@@ -214,50 +235,53 @@ static int metrics_set(struct config *config, const char *key,
 /* Keys of features that later issues build: known, and held to a default. */
 static const struct key keys[] = {
 	{"source",        "dir:PATH|kube",                   "where the manifests come from",                   source_set,
-         false,															NULL      },
-	{"kubeconfig",    "FILE",                            "not built yet",                                   NULL,           false, ""        },
-	{"node-name",     "NAME",                            "default: the host's name",                        node_name_set,  false,
-         NULL																    },
+         false,															  NULL      },
+	{"kubeconfig",    "FILE",                            "with kube; default: this pod's account",
+         kubeconfig_set,													  false, NULL      },
+	{"cni-conf-dir",  "DIR|off",
+         "where the runtime is told; default with kube: /etc/cni/net.d",                                        cni_conf_dir_set, false, NULL      },
+	{"node-name",     "NAME",                            "default: the host's name",                        node_name_set,    false,
+         NULL																      },
 	{"pod-cidr",      "CIDR",                            "addresses for pods, once a family",               pod_cidr_set,
-         true,															 NULL      },
+         true,															   NULL      },
 	{"device",        "NAME",			    "an uplink, repeat; default: the default route's",
-         device_set,													    true,  NULL      },
+         device_set,													      true,  NULL      },
 	{"routing",       "tunnel|native",                   "how pods of other nodes are reached",
-         NULL,														  false, "native"  },
-	{"tunnel-port",   "PORT",                            "of the overlay, UDP",                             NULL,           false, "8472"    },
+         NULL,														    false, "native"  },
+	{"tunnel-port",   "PORT",                            "of the overlay, UDP",                             NULL,             false, "8472"    },
 	{"big-tcp",       "auto|on|off",                     "packets above 64 kB between pods",
-         big_tcp_set,													   false, NULL      },
+         big_tcp_set,													     false, NULL      },
 	{"masquerade",    "on|off",                          "pods leave with the node's address",
-         masquerade_set,													false, NULL      },
-	{"services",      "full|pods",                       "who gets ClusterIPs translated",                  NULL,           false,
-         "full"																  },
+         masquerade_set,													  false, NULL      },
+	{"services",      "full|pods",                       "who gets ClusterIPs translated",                  NULL,             false,
+         "full"																    },
 	{"policy",        "enforce|audit",                   "audit: count denials, let pass",
-         policy_set,													    false, NULL      },
-	{"run-dir",       "DIR",			     "of the socket",                                   run_dir_set,    false, NULL      },
-	{"state-dir",     "DIR",			     "of what outlives a reboot",                       state_dir_set,  false,
-         NULL																    },
+         policy_set,													      false, NULL      },
+	{"run-dir",       "DIR",			     "of the socket",                                   run_dir_set,      false, NULL      },
+	{"state-dir",     "DIR",			     "of what outlives a reboot",                       state_dir_set,    false,
+         NULL																      },
 	{"bpffs",         "DIR",			     "of the pins; mounted where it is missing",        bpffs_set,
-         false,															NULL      },
+         false,															  NULL      },
 	{"cgroup",        "DIR",			     "cgroup v2 of the pods and the host",              cgroup_set,
-         false,															NULL      },
+         false,															  NULL      },
 	{"attach",        "auto|tcx|clsact",                 "how programs hang on devices",
-         attach_set,													    false, NULL      },
+         attach_set,													      false, NULL      },
 	{"xdp",           "auto|offload|native|generic|off", "programs on uplinks",                             NULL,
-         false,															"auto off"},
-	{"xdp-pods",      "on|off",                          "XDP for pods",                                    NULL,           false, "off"     },
+         false,															  "auto off"},
+	{"xdp-pods",      "on|off",                          "XDP for pods",                                    NULL,             false, "off"     },
 	{"metrics",       "ADDR:PORT|off",                   "/metrics, /healthz and /readyz",
-         metrics_set,													   false, NULL      },
-	{"web",           "ADDR:PORT|off",                   "the page for people",                             NULL,           false, "off"     },
-	{"user-programs", "TYPE,…",                          "programs that users may load",                    NULL,           false,
-         ""																      },
-	{"hubble",        "unix:PATH|ADDR:PORT|off",         "the Hubble API",                                  NULL,           false,
-         "off"																   },
+         metrics_set,													     false, NULL      },
+	{"web",           "ADDR:PORT|off",                   "the page for people",                             NULL,             false, "off"     },
+	{"user-programs", "TYPE,…",                          "programs that users may load",                    NULL,             false,
+         ""																	},
+	{"hubble",        "unix:PATH|ADDR:PORT|off",         "the Hubble API",                                  NULL,             false,
+         "off"																     },
 	{"log-format",    "text|json",                       "of the lines on stderr",                          log_format_set,
-         false,															NULL      },
+         false,															  NULL      },
 	{"log-level",     "LEVEL",                           "error, warn, info or debug",                      log_level_set,
-         false,															NULL      },
-	{"dry-run",       NULL,			      "print the plan, change nothing",                  dry_run_set,    false,
-         NULL																    },
+         false,															  NULL      },
+	{"dry-run",       NULL,			      "print the plan, change nothing",                  dry_run_set,      false,
+         NULL																      },
 };
 
 static const struct key *key_find(const char *name, size_t len)
@@ -522,9 +546,13 @@ static int flags_apply(int argc, char **argv, struct config *config,
 static int node_name_default(struct config *config, struct err *err)
 {
 	char host[sizeof(config->node_name)] = "";
+	const char *name = getenv("NODE_NAME");
 
 	if (config->node_name[0])
 		return 0;
+	/* What a DaemonSet gives from spec.nodeName. */
+	if (config->source_kube && name && *name)
+		return node_name_set(config, "NODE_NAME", name, err);
 	if (gethostname(host, sizeof(host) - 1))
 		return err_set(err, -errno, "the host's name: %s",
 		               strerror(errno));
@@ -551,6 +579,8 @@ int config_parse(int argc, char **argv, struct config *ret, struct err *err)
 		r = flags_apply(argc, argv, &config, err);
 	if (!r)
 		r = node_name_default(&config, err);
+	if (!r && config.source_kube && !config.cni_conf_given)
+		memcpy(config.cni_conf_dir, CNI_CONF_DIR, sizeof(CNI_CONF_DIR));
 	if (!r)
 		*ret = config;
 	return r;

@@ -17,6 +17,9 @@ enum toggle { TOGGLE_AUTO, TOGGLE_ON, TOGGLE_OFF };
 struct config {
 	char source_dir[256]; /* --source dir:PATH; empty with kube */
 	bool source_kube;
+	char kubeconfig[256]; /* empty: in the cluster */
+	bool cni_conf_given;
+	char cni_conf_dir[256]; /* empty: no configuration is written */
 	char node_name[254];
 	struct prefix pod_cidr[FAMILY__COUNT];
 	bool has_pod_cidr[FAMILY__COUNT];

@@ -27,11 +27,12 @@ struct daemon {
 	struct reconcile *reconcile;
 	struct flowlog *flowlog;
 	struct server *server;
-	struct http *http;      /* NULL: not wanted */
-	struct loop_timer reap; /* ends closing endpoints, see attachment.h */
-	bool reap_failed;       /* said so already */
-	bool takes_over;        /* another version still has the devices */
-	int stray[STRAYS_MAX];  /* links to be deleted that no endpoint has */
+	struct http *http;        /* NULL: not wanted */
+	struct source_kube *kube; /* NULL: the source is a directory */
+	struct loop_timer reap;   /* ends closing endpoints, see attachment.h */
+	bool reap_failed;         /* said so already */
+	bool takes_over;          /* another version still has the devices */
+	int stray[STRAYS_MAX];    /* links to be deleted that no endpoint has */
 	int n_strays;
 };
 

@@ -17,7 +17,9 @@
 #include "daemon/daemon.h"
 #include "daemon/host.h"
 #include "daemon/metrics.h"
+#include "daemon/readiness.h"
 #include "daemon/source_dir.h"
+#include "daemon/source_kube.h"
 #include "daemon/takeover.h"
 #include "lib/addr.h"
 #include "lib/log.h"
@@ -30,8 +32,9 @@
 #define FLOW_SHARE (FLOW_SHARDS * FLOW_SHARD_MAX / 4)
 
 struct stiled {
-	struct daemon daemon; /* first: most of it */
-	struct source_dir *source;
+	struct daemon daemon;      /* first: most of it */
+	struct source_dir *source; /* or daemon.kube */
+	struct readiness readiness;
 	struct loop_fd signals;
 	int lock_fd;
 	bool has_node, has_endpoints; /* opened, to be closed */
@@ -202,6 +205,38 @@ static int start_reconcile(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+static json_t *kube_problems(void *user)
+{
+	const struct stiled *s = user;
+
+	return reconcile_problems(s->daemon.reconcile);
+}
+
+/* A dry run waits for the source, and for nothing else. */
+static void kube_synced(void *user)
+{
+	struct stiled *s = user;
+
+	if (s->daemon.config.dry_run)
+		loop_stop(s->daemon.loop);
+}
+
+static int start_kube(struct stiled *s, struct err *err)
+{
+	const struct config *config = &s->daemon.config;
+	const struct source_kube_config source = {
+		.kubeconfig = config->kubeconfig,
+		.node_name = config->node_name,
+		.read_only = config->dry_run,
+		.on_synced = kube_synced,
+		.problems = kube_problems,
+		.user = s,
+	};
+
+	return source_kube_open(s->daemon.loop, &s->daemon.store, &source,
+	                        &s->daemon.kube, err);
+}
+
 static int start_source(struct stiled *s, struct err *err)
 {
 	const struct config *config = &s->daemon.config;
@@ -211,6 +246,8 @@ static int start_source(struct stiled *s, struct err *err)
 		.read_only = config->dry_run,
 	};
 
+	if (config->source_kube)
+		return start_kube(s, err);
 	return source_dir_open(s->daemon.loop, &s->daemon.store, &source,
 	                       &s->source, err);
 }
@@ -226,6 +263,9 @@ static void first_pass(struct daemon *daemon)
 		log_err("uplinks: %s", err.text);
 		err = (struct err){};
 	}
+	/* A cluster's first full answer is still to come. */
+	if (!daemon->store.synced && daemon->kube)
+		return;
 	if (reconcile_now(daemon->reconcile, &err)) {
 		log_err("the first pass: %s; it is tried again", err.text);
 		reconcile_schedule(daemon->reconcile);
@@ -286,7 +326,10 @@ static int start(struct stiled *s, struct err *err)
 	if (r || daemon->config.dry_run)
 		return r;
 	first_pass(daemon);
-	return start_service(daemon, err);
+	r = start_service(daemon, err);
+	if (!r)
+		readiness_open(&s->readiness, daemon);
+	return r;
 }
 
 /* The other way round; what is in the kernel stays there. */
@@ -297,7 +340,9 @@ static void stop(struct stiled *s)
 	daemon->store.on_change = NULL;
 	http_close(daemon->http);
 	server_free(daemon->server);
+	readiness_close(&s->readiness);
 	source_dir_close(s->source);
+	source_kube_close(daemon->kube);
 	flowlog_free(daemon->flowlog);
 	reconcile_free(daemon->reconcile);
 	dp_close(daemon->dp);
@@ -333,8 +378,11 @@ static int run(struct stiled *s, struct err *err)
 	struct daemon *daemon = &s->daemon;
 	int r;
 
-	if (daemon->config.dry_run)
-		return plan_print(daemon, err);
+	if (daemon->config.dry_run) {
+		r = daemon->kube ? loop_run(daemon->loop) : 0;
+		return r ? err_set(err, r, "event loop: %s", strerror(-r))
+		         : plan_print(daemon, err);
+	}
 	host_notify("READY=1");
 	log_info("stiled %s serves node %s", STILE_VERSION,
 	         daemon->config.node_name);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cni/wire.h"
+#include "daemon/add_wait.h"
 #include "daemon/attachment.h"
 #include "daemon/cni_request.h"
 #include "daemon/daemon.h"
@@ -276,6 +277,12 @@ static json_t *cni_add(struct daemon *daemon, const json_t *json)
 	return reply_error(r, &err);
 }
 
+static void cni_add_stream(struct daemon *daemon, const json_t *json,
+                           struct server_stream *stream)
+{
+	add_wait(daemon, json, stream, cni_add);
+}
+
 /* ---- del, gc ---- */
 
 static json_t *cni_del(struct daemon *daemon, const json_t *json)
@@ -419,10 +426,10 @@ static json_t *cni_check(struct daemon *daemon, const json_t *json)
 }
 
 const struct server_op cni_ops[] = {
-	{"cni.add",    cni_add,    NULL},
-        {"cni.del",    cni_del,    NULL},
-	{"cni.check",  cni_check,  NULL},
-        {"cni.gc",     cni_gc,     NULL},
-	{"cni.status", cni_status, NULL},
-        {NULL,         NULL,       NULL},
+	{"cni.add",    NULL,       cni_add_stream},
+        {"cni.del",    cni_del,    NULL          },
+	{"cni.check",  cni_check,  NULL          },
+        {"cni.gc",     cni_gc,     NULL          },
+	{"cni.status", cni_status, NULL          },
+        {NULL,         NULL,       NULL          },
 };

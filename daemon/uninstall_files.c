@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "bpf/abi.h"
+#include "daemon/cniconf.h"
 #include "daemon/uninstall.h"
 #include "lib/util.h"
 
@@ -196,6 +197,27 @@ static int part_remove(const struct uninstall *what, const char *top,
 	return dir_remove(what, path, err);
 }
 
+/* What tells the runtime to call us, where we wrote it (cniconf.h). */
+static void cniconf_remove(const struct uninstall *what)
+{
+	char note[512], path[600] = "";
+	const char *name;
+	FILE *file;
+
+	snprintf(note, sizeof(note), "%s/" CNICONF_NOTE, what->state_dir);
+	file = fopen(note, "re");
+	if (!file)
+		return;
+	if (!fgets(path, sizeof(path), file))
+		path[0] = '\0';
+	(void)fclose(file);
+	path[strcspn(path, "\n")] = '\0';
+	name = strrchr(path, '/');
+	if (path[0] == '/' && name && !strcmp(name + 1, CNICONF_NAME) &&
+	    !unlink(path))
+		uninstall_say(what, "%s removed", path);
+}
+
 int uninstall_files(const struct uninstall *what, struct err *err)
 {
 	static const char *const in_endpoints[] = {"*.json", "*.bad", "*.new",
@@ -203,11 +225,14 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	static const char *const in_manifests[] = {"*.yaml", "*.yml", "*.json",
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
-	static const char *const in_state[] = {"identities.json*", "undo",
-	                                       "undo.*", "lock", NULL};
+	static const char *const in_state[] = {
+		"identities.json*", "undo", "undo.*", "lock",
+		CNICONF_NOTE,       NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
-	int r = part_remove(what, what->state_dir, "endpoints", in_endpoints,
-	                    err);
+	int r;
+
+	cniconf_remove(what);
+	r = part_remove(what, what->state_dir, "endpoints", in_endpoints, err);
 
 	if (!r)
 		r = part_remove(what, what->state_dir, "pods", in_endpoints,
