@@ -255,6 +255,18 @@ static __always_inline void flow_opener(const struct flow *f,
 		*to = *t;
 }
 
+/* Does the flow go to, or come from, another node than its ends live on? */
+static __always_inline bool flow_strays(const struct flow *f,
+                                        const struct judgement *j)
+{
+	if (f->way[0].to == WHERE_TUNNEL)
+		return !config.tunnel_ifindex || f->way[0].node != j->node[1];
+	if (f->way[1].to == WHERE_TUNNEL)
+		return !config.tunnel_ifindex || f->way[1].node != j->node[0];
+	return f->way[0].to == WHERE_NET && config.tunnel_ifindex &&
+	       j->node[1] && j->no_masq;
+}
+
 /*
  * flow_rejudge - a stale flow is judged anew from its opener's side.
  *
@@ -299,6 +311,10 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	if (j->endpoint[0] != s->flow.way[0].endpoint ||
 	    (!(s->flow.flags & (FLOW_XLATE_OUT | FLOW_XLATE_IN)) &&
 	     j->endpoint[1] != s->flow.way[1].endpoint)) {
+		flow_set(f, FLOW_DEAD);
+		return DROP_ENDPOINT_CLOSED;
+	}
+	if (flow_strays(&s->flow, j)) {
 		flow_set(f, FLOW_DEAD);
 		return DROP_ENDPOINT_CLOSED;
 	}
