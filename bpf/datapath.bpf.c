@@ -111,9 +111,7 @@ int from_tunnel(struct __sk_buff *skb)
 SEC("tc")
 int to_tunnel(struct __sk_buff *skb)
 {
-	/* Its own device's would be taken for an echo (vxlan_set_mac). */
-	static const __u8 source[ETH_ALEN] = {0xee, 0xee, 0xee,
-	                                      0xee, 0xee, 0xef};
+	__u8 source[ETH_ALEN];
 	struct pkt pkt = {.hook = HOOK_TO_TUNNEL, .from = FROM_STACK};
 	struct judgement j = {};
 	int r = DROP_ETHERTYPE;
@@ -131,6 +129,9 @@ int to_tunnel(struct __sk_buff *skb)
 		return drop(skb, &pkt, &j, DROP_SPOOF_ADDRESS);
 	identify(&pkt.tuple.daddr, &j, 1);
 	r = tunnel_key_set(skb, j.node[1]);
+	/* That of the far device would be taken for an echo of its own. */
+	__builtin_memcpy(source, config_plain()->gw_mac, ETH_ALEN);
+	source[ETH_ALEN - 1] ^= 1;
 	if (!r && bpf_skb_store_bytes(skb, ETH_ALEN, source, ETH_ALEN, 0))
 		r = DROP_MALFORMED;
 	return r ? drop(skb, &pkt, &j, r) : TC_ACT_UNSPEC;
