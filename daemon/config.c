@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -166,10 +167,25 @@ static int word_set(const char *const *words, const char *key,
 WORD_SETTER(masquerade_set, masquerade, "off", "on")
 WORD_SETTER(policy_set, audit, "enforce", "audit")
 WORD_SETTER(big_tcp_set, big_tcp, "auto", "on", "off")
+WORD_SETTER(routing_set, routing, "auto", "tunnel", "native")
 WORD_SETTER(attach_set, attach, "auto", "tcx", "clsact")
 WORD_SETTER(log_format_set, log_json, "text", "json")
 WORD_SETTER(log_level_set, log_level, "error", "warn", "info", "debug")
 WORD_SETTER(dry_run_set, dry_run, "off", "on")
+
+static int tunnel_port_set(struct config *config, const char *key,
+                           const char *value, struct err *err)
+{
+	char *end;
+	const unsigned long port = strtoul(value, &end, 10);
+
+	if (!isdigit((unsigned char)value[0]) || *end || !port || port > 65535)
+		return err_set(err, -EINVAL,
+		               "%s: '%.64s' is no port, 1 to 65535", key,
+		               value);
+	config->tunnel_port = (uint16_t)port;
+	return 0;
+}
 
 static int run_dir_set(struct config *config, const char *key,
                        const char *value, struct err *err)
@@ -200,49 +216,50 @@ static int cgroup_set(struct config *config, const char *key, const char *value,
 /* Keys of features that later issues build: known, and held to a default. */
 static const struct key keys[] = {
 	{"source",        "dir:PATH|kube",                   "where the manifests come from",                   source_set,
-         false,															NULL      },
-	{"kubeconfig",    "FILE",                            "not built yet",                                   NULL,           false, ""        },
-	{"node-name",     "NAME",                            "default: the host's name",                        node_name_set,  false,
-         NULL																    },
+         false,															 NULL      },
+	{"kubeconfig",    "FILE",                            "not built yet",                                   NULL,            false, ""        },
+	{"node-name",     "NAME",                            "default: the host's name",                        node_name_set,   false,
+         NULL																     },
 	{"pod-cidr",      "CIDR",                            "addresses for pods, once a family",               pod_cidr_set,
-         true,															 NULL      },
+         true,															  NULL      },
 	{"device",        "NAME",			    "an uplink, repeat; default: the default route's",
-         device_set,													    true,  NULL      },
+         device_set,													     true,  NULL      },
 	{"routing",       "tunnel|native",                   "how pods of other nodes are reached",
-         NULL,														  false, "native"  },
-	{"tunnel-port",   "PORT",                            "of the overlay, UDP",                             NULL,           false, "8472"    },
+         routing_set,													    false, NULL      },
+	{"tunnel-port",   "PORT",                            "of the overlay, UDP",                             tunnel_port_set, false,
+         NULL																     },
 	{"big-tcp",       "auto|on|off",                     "packets above 64 kB between pods",
-         big_tcp_set,													   false, NULL      },
+         big_tcp_set,													    false, NULL      },
 	{"masquerade",    "on|off",                          "pods leave with the node's address",
-         masquerade_set,													false, NULL      },
-	{"services",      "full|pods",                       "who gets ClusterIPs translated",                  NULL,           false,
-         "full"																  },
+         masquerade_set,													 false, NULL      },
+	{"services",      "full|pods",                       "who gets ClusterIPs translated",                  NULL,            false,
+         "full"																   },
 	{"policy",        "enforce|audit",                   "audit: count denials, let pass",
-         policy_set,													    false, NULL      },
-	{"run-dir",       "DIR",			     "of the socket",                                   run_dir_set,    false, NULL      },
-	{"state-dir",     "DIR",			     "of what outlives a reboot",                       state_dir_set,  false,
-         NULL																    },
+         policy_set,													     false, NULL      },
+	{"run-dir",       "DIR",			     "of the socket",                                   run_dir_set,     false, NULL      },
+	{"state-dir",     "DIR",			     "of what outlives a reboot",                       state_dir_set,   false,
+         NULL																     },
 	{"bpffs",         "DIR",			     "of the pins; mounted where it is missing",        bpffs_set,
-         false,															NULL      },
+         false,															 NULL      },
 	{"cgroup",        "DIR",			     "cgroup v2 of the pods and the host",              cgroup_set,
-         false,															NULL      },
+         false,															 NULL      },
 	{"attach",        "auto|tcx|clsact",                 "how programs hang on devices",
-         attach_set,													    false, NULL      },
+         attach_set,													     false, NULL      },
 	{"xdp",           "auto|offload|native|generic|off", "programs on uplinks",                             NULL,
-         false,															"auto off"},
-	{"xdp-pods",      "on|off",                          "XDP for pods",                                    NULL,           false, "off"     },
-	{"metrics",       "ADDR:PORT|off",                   "for Prometheus",                                  NULL,           false, "off"     },
-	{"web",           "ADDR:PORT|off",                   "the page for people",                             NULL,           false, "off"     },
-	{"user-programs", "TYPE,…",                          "programs that users may load",                    NULL,           false,
-         ""																      },
-	{"hubble",        "unix:PATH|ADDR:PORT|off",         "the Hubble API",                                  NULL,           false,
-         "off"																   },
+         false,															 "auto off"},
+	{"xdp-pods",      "on|off",                          "XDP for pods",                                    NULL,            false, "off"     },
+	{"metrics",       "ADDR:PORT|off",                   "for Prometheus",                                  NULL,            false, "off"     },
+	{"web",           "ADDR:PORT|off",                   "the page for people",                             NULL,            false, "off"     },
+	{"user-programs", "TYPE,…",                          "programs that users may load",                    NULL,            false,
+         ""																       },
+	{"hubble",        "unix:PATH|ADDR:PORT|off",         "the Hubble API",                                  NULL,            false,
+         "off"																    },
 	{"log-format",    "text|json",                       "of the lines on stderr",                          log_format_set,
-         false,															NULL      },
+         false,															 NULL      },
 	{"log-level",     "LEVEL",                           "error, warn, info or debug",                      log_level_set,
-         false,															NULL      },
-	{"dry-run",       NULL,			      "print the plan, change nothing",                  dry_run_set,    false,
-         NULL																    },
+         false,															 NULL      },
+	{"dry-run",       NULL,			      "print the plan, change nothing",                  dry_run_set,     false,
+         NULL																     },
 };
 
 static const struct key *key_find(const char *name, size_t len)
@@ -529,6 +546,7 @@ int config_parse(int argc, char **argv, struct config *ret, struct err *err)
 		.bpffs = "/sys/fs/bpf/stile",
 		.cgroup = "/sys/fs/cgroup",
 		.log_level = LOG_LEVEL_INFO,
+		.tunnel_port = 8472,
 	};
 	int r = config_file(argc, argv, &config, err);
 
@@ -536,6 +554,9 @@ int config_parse(int argc, char **argv, struct config *ret, struct err *err)
 		r = flags_apply(argc, argv, &config, err);
 	if (!r)
 		r = node_name_default(&config, err);
+	if (config.routing == ROUTING_AUTO)
+		config.routing =
+			config.source_kube ? ROUTING_TUNNEL : ROUTING_NATIVE;
 	if (!r)
 		*ret = config;
 	return r;
