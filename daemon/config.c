@@ -70,8 +70,7 @@ static int node_name_set(struct config *config, const char *key,
 	return 0;
 }
 
-/* Ranges that can not be pods': see RFC 6890 and the gateways in abi.h. */
-static bool is_reserved(const struct prefix *prefix)
+bool prefix_is_reserved(const struct prefix *prefix)
 {
 	static const char *const reserved[] = {
 		"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3",
@@ -100,7 +99,7 @@ static int pod_cidr_set(struct config *config, const char *key,
 		return err_set(err, -EINVAL, "%s: '%.64s' is no CIDR", key,
 		               value);
 	family = prefix.bits >= 96 ? addr_family(&prefix.addr) : FAMILY_V6;
-	if (is_reserved(&prefix))
+	if (prefix_is_reserved(&prefix))
 		return err_set(err, -EINVAL,
 		               "%s: '%.64s' holds addresses that are reserved",
 		               key, value);

@@ -36,6 +36,10 @@ struct config {
 	bool dry_run;
 };
 
+/* Does it hold addresses that can not be pods' or nodes' (RFC 6890, and the
+ * gateways in abi.h)? */
+bool prefix_is_reserved(const struct prefix *prefix);
+
 /**
  * config_parse - read argv, and the YAML file that --config names.
  *

@@ -13,6 +13,7 @@
 #include "daemon/endpoint.h"
 #include "daemon/last_pods.h"
 #include "daemon/node.h"
+#include "daemon/peers.h"
 #include "daemon/store.h"
 #include "lib/arena.h"
 #include "policy/policy.h"
@@ -23,12 +24,15 @@ struct intent_input {
 	const struct endpoints *endpoints;
 	const struct node *node;
 	struct last_pods *last;
+	const struct peers *peers; /* NULL: no other nodes */
 };
 
 struct intent {
 	struct world world; /* borrows the store's objects */
 	struct endpoint endpoint[ENDPOINT_MAX]; /* but for their slots */
-	bool keep[ENDPOINT_MAX]; /* closing, or not known: the slot stays */
+	bool keep[ENDPOINT_MAX];   /* closing, or not known: the slot stays */
+	struct desired_node *node; /* whose addresses of others are; sorted */
+	size_t n_nodes;
 };
 
 /* Return: 0 or -ENOMEM. */

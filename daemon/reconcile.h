@@ -22,6 +22,7 @@
 #include "daemon/endpoint.h"
 #include "daemon/loop.h"
 #include "daemon/node.h"
+#include "daemon/peers.h"
 #include "daemon/store.h"
 #include "lib/err.h"
 #include "policy/policy.h"
@@ -35,6 +36,7 @@ struct reconcile_input {
 	struct store *store;
 	struct endpoints *endpoints;
 	struct node *node;
+	struct peers *peers; /* NULL: no other nodes */
 };
 
 int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,

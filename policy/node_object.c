@@ -8,8 +8,8 @@
 
 /* ---- status.addresses --------------------------------------------------- */
 
-static int addr_add(struct parse *p, const char *text, struct addr *list,
-                    size_t *n)
+static int address_add(struct parse *p, const char *text, struct addr *list,
+                       size_t *n)
 {
 	struct addr addr;
 
@@ -38,9 +38,9 @@ static int address_parse(struct parse *p, json_t *item,
 	if (r || !type)
 		return r;
 	if (!strcmp(type, "InternalIP"))
-		return addr_add(p, text, node->internal, &node->n_internal);
+		return address_add(p, text, node->internal, &node->n_internal);
 	if (!strcmp(type, "ExternalIP"))
-		return addr_add(p, text, node->external, &node->n_external);
+		return address_add(p, text, node->external, &node->n_external);
 	return 0;
 }
 
