@@ -242,12 +242,13 @@ static void gateways_find(const struct peers *peers,
 }
 
 /* Those that are further away are left to the fabric. */
-static void want_native(const struct peers *peers, struct routes *want)
+static void want_native(struct peers *peers, struct routes *want)
 {
 	for (size_t i = 0; i < peers->n; i++) {
-		const struct peer_node *peer = &peers->peer[i];
+		struct peer_node *peer = &peers->peer[i];
 		struct addr via[FAMILY__COUNT] = {};
 
+		peer->routed = false;
 		if (peer->n_cidrs)
 			gateways_find(peers, peer, via);
 		for (size_t c = 0; c < peer->n_cidrs; c++) {
@@ -255,9 +256,11 @@ static void want_native(const struct peers *peers, struct routes *want)
 			const struct route route = {.to = peer->cidr[c],
 			                            .via = via[f]};
 
-			if (!addr_is_zero(&via[f]) &&
-			    owner_of(peers, &route.to) == peer->number)
-				route_add(want, &route);
+			if (addr_is_zero(&via[f]) ||
+			    owner_of(peers, &route.to) != peer->number)
+				continue;
+			peer->routed = true;
+			route_add(want, &route);
 		}
 	}
 }

@@ -30,6 +30,7 @@ struct peer_node {
 	struct addr underlay; /* where its end of the tunnel is; zero: none */
 	struct addr *addr;    /* internal, then external */
 	size_t n_addrs, n_internal;
+	bool routed; /* natively: we have a route to its pods */
 	struct prefix *cidr;
 	size_t n_cidrs;
 };

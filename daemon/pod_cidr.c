@@ -173,7 +173,7 @@ static void problem_set(struct daemon *daemon, const char *text)
 		json_pack("[{s:s, s:s}]", "object", object, "error", text);
 }
 
-const json_t *pod_cidrs_problem(const struct daemon *daemon)
+json_t *pod_cidrs_problem(const struct daemon *daemon)
 {
 	return daemon->cidr_problem;
 }

@@ -15,4 +15,4 @@ int pod_cidrs_open(struct daemon *daemon, struct err *err);
 /* The source has changed. */
 void pod_cidrs_learn(struct daemon *daemon);
 /* What is wrong with them: [{object, error}], or NULL; borrowed. */
-const json_t *pod_cidrs_problem(const struct daemon *daemon);
+json_t *pod_cidrs_problem(const struct daemon *daemon);
