@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "pkt.h"
 #include "policy.h"
+#include "tunnel.h"
 
 /* Where new entries are put together: too large for the stack. */
 struct scratch {
@@ -263,8 +264,7 @@ static __always_inline bool flow_strays(const struct flow *f,
 		return !config.tunnel_ifindex || f->way[0].node != j->node[1];
 	if (f->way[1].to == WHERE_TUNNEL)
 		return !config.tunnel_ifindex || f->way[1].node != j->node[0];
-	return f->way[0].to == WHERE_NET && config.tunnel_ifindex &&
-	       j->node[1] && j->no_masq;
+	return f->way[0].to == WHERE_NET && goes_by_tunnel(j);
 }
 
 /*

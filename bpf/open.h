@@ -301,7 +301,7 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
 	why = judge(&pkt->tuple, &j);
-	if (j.endpoint[0] || j.local[0])
+	if (j.endpoint[0] || j.local[0] || comes_by_tunnel(&j))
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
 	if (!number)

@@ -145,8 +145,20 @@ static __always_inline bool pkt_forges_tunnel(const struct pkt *pkt)
 	       pkt->tuple.dport == config.tunnel_port;
 }
 
-/* Does the destination live on another node, behind the tunnel? */
+/*
+ * Is the destination reached through the tunnel?  Pods of other nodes are; the
+ * nodes themselves only by who keeps his own address, which means nothing to
+ * the wire.
+ */
 static __always_inline bool goes_by_tunnel(const struct judgement *j)
 {
-	return config.tunnel_ifindex && j->node[1] && j->no_masq;
+	return config.tunnel_ifindex && j->node[1] &&
+	       (j->no_masq || !config.masquerade);
+}
+
+/* Is the source a pod of another node, which only the tunnel brings? */
+static __always_inline bool comes_by_tunnel(const struct judgement *j)
+{
+	return config.tunnel_ifindex && j->node[0] &&
+	       !id_is_node(j->identity[0]);
 }

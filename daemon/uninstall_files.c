@@ -203,9 +203,14 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	static const char *const in_manifests[] = {"*.yaml", "*.yml", "*.json",
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
-	static const char *const in_state[] = {
-		"identities.json*", "pods.json*", "undo",
-		"undo.*",           "lock",       NULL};
+	static const char *const in_state[] = {"identities.json*",
+	                                       "pods.json*",
+	                                       "nodes.json*",
+	                                       "pod-cidrs*",
+	                                       "undo",
+	                                       "undo.*",
+	                                       "lock",
+	                                       NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
 	int r = part_remove(what, what->state_dir, "endpoints", in_endpoints,
 	                    err);

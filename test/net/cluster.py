@@ -7,9 +7,10 @@
 
 Every manifest stands in each node's directory, as a real source would give it.
 """
-import json
+import socket
 
-from stage import Netns, Node, equal, pod_manifest, run, wait_for
+from stage import (Netns, Node, connects, datagram, equal, ping, pod_manifest,
+                   run, wait_for)
 
 FABRIC4, FABRIC6 = "192.0.2.1", "2001:db8::1"
 
@@ -134,3 +135,63 @@ class Cluster:
         items = [o for objects in self.files.values() for o in objects]
         return all(have[key] == sum(o["kind"] == kind for o in items)
                    for key, kind in want.items()) and known
+
+
+# ---- what must work between any two nodes -------------------------------------
+
+def ways_pods(pods, port=80):
+    """Every pod to every other, by each address both have a family of."""
+    return [(p.ns, ip, port) for p in pods for q in pods if p is not q
+            for ip in q.ips if (p.v6 if ":" in ip else p.v4)]
+
+
+def pods_reach_pods(pods):
+    servers = [p.ns.listen(80) for p in pods]
+    ways = ways_pods(pods)
+    equal([w[1:] for w, ok in zip(ways, connects(ways)) if not ok], [],
+          "ways that are closed")
+    for server in servers:
+        server.close()
+    udp = {p: p.ns.udp(2000) for p in pods}
+    for p in pods:
+        for q in pods:
+            for ip in q.ips if p is not q else ():
+                assert datagram(p.ns, ip, 2000, udp[q]), f"UDP {p} {ip}"
+                assert ping(p.ns, ip), f"ping {p} {ip}"
+    for sock in udp.values():
+        sock.close()
+    return f"{len(ways)} ways, TCP, UDP and ICMP"
+
+
+def accepted_from(server, client, addr, port):
+    """The address that a connection of @client is seen to come from."""
+    with server.listen(port) as sock, client.open(
+            socket.AF_INET6 if ":" in addr else socket.AF_INET,
+            socket.SOCK_STREAM) as mine:
+        mine.settimeout(3)
+        sock.settimeout(3)
+        mine.connect((addr, port))
+        other, who = sock.accept()
+        other.sendall(b"answer")
+        equal(mine.recv(6), b"answer")
+        other.close()
+    return who[0].removeprefix("::ffff:")
+
+
+def hosts_and_outside(pod, own, other, remote):
+    """@pod of @own: the other node and the outside, as its node; @remote, a
+    pod there: by this node's own processes."""
+    ways = 0
+    for family, far in (("v4", FABRIC4), ("v6", FABRIC6)):
+        if getattr(own, family) and getattr(pod, family):
+            for server, addr in ((other.ns, getattr(other, family)),
+                                 (own.fabric.ns, far)):
+                equal(accepted_from(server, pod.ns, addr, 4000),
+                      getattr(own, family), f"{pod} at {addr}")
+                assert ping(pod.ns, addr), f"ping {addr}"
+                ways += 1
+            equal(accepted_from(remote.ns, own.ns, getattr(remote, family),
+                                4001), getattr(own, family), "the node at a pod")
+            assert ping(own.ns, getattr(remote, family)), "node pings pod"
+            ways += 1
+    return f"{ways} ways"
