@@ -192,7 +192,7 @@ _Static_assert(sizeof(struct endpoint) == 24, "endpoint layout");
 struct addr_info {
 	__u32 identity;
 	__u16 endpoint; /* of a pod here; 0 otherwise */
-	__u16 node;     /* of a pod of another node: its node; 0 otherwise */
+	__u16 node;     /* whose pod, or whose address, when another's */
 	__u8 local;     /* 1: an address of this node itself */
 	__u8 zero[7];
 };
@@ -213,7 +213,7 @@ struct prefix_info {
 };
 _Static_assert(sizeof(struct prefix_info) == 8, "prefix_info layout");
 
-#define NODE_MAX 8192u /* node 0 is nobody; this node has no number */
+#define NODE_MAX 8192u /* node 0: this one, in the map; else nobody */
 
 /* node - another node, by node number. */
 struct node_info {

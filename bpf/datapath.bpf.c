@@ -14,6 +14,7 @@
 #include "quote.h"
 #include "route.h"
 #include "sweep.h"
+#include "tunnel.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -81,10 +82,59 @@ int from_net(struct __sk_buff *skb)
 	r = pkt_parse(skb, &pkt);
 	if (r)
 		return for_pod(&pkt) ? drop(skb, &pkt, NULL, r) : TC_ACT_UNSPEC;
+	if (pkt_is_tunnel(&pkt))
+		return TC_ACT_UNSPEC;
 	if (pkt.icmp_error)
 		return quote_follow(skb, &pkt);
 	r = follow(skb, &pkt);
 	return r == FOLLOW_MISS ? open_from_net(skb, &pkt) : r;
+}
+
+/* Another node's packet came out of the tunnel. */
+SEC("tc")
+int from_tunnel(struct __sk_buff *skb)
+{
+	struct pkt pkt = {.hook = HOOK_FROM_TUNNEL, .from = FROM_TUNNEL};
+	int r;
+
+	r = pkt_parse(skb, &pkt);
+	if (r)
+		return drop(skb, &pkt, NULL, r);
+	r = pkt.icmp_error ? quote_follow(skb, &pkt) : follow(skb, &pkt);
+	return r == FOLLOW_MISS ? open_from_tunnel(skb, &pkt) : r;
+}
+
+/*
+ * The node's stack sends to a pod of another node; pods' packets have their
+ * outer addresses already.
+ */
+SEC("tc")
+int to_tunnel(struct __sk_buff *skb)
+{
+	__u8 source[ETH_ALEN];
+	struct pkt pkt = {.hook = HOOK_TO_TUNNEL, .from = FROM_STACK};
+	struct judgement j = {};
+	int r = DROP_ETHERTYPE;
+
+	if (skb->mark == MARK_DECIDED)
+		return TC_ACT_UNSPEC;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		r = parse_ip4(skb, &pkt);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		r = parse_ip6(skb, &pkt);
+	if (r)
+		return drop(skb, &pkt, NULL, r);
+	identify(&pkt.tuple.saddr, &j, 0);
+	if (j.endpoint[0])
+		return drop(skb, &pkt, &j, DROP_SPOOF_ADDRESS);
+	identify(&pkt.tuple.daddr, &j, 1);
+	r = tunnel_key_set(skb, j.node[1]);
+	/* That of the far device would be taken for an echo of its own. */
+	__builtin_memcpy(source, config_plain()->gw_mac, ETH_ALEN);
+	source[ETH_ALEN - 1] ^= 1;
+	if (!r && bpf_skb_store_bytes(skb, ETH_ALEN, source, ETH_ALEN, 0))
+		r = DROP_MALFORMED;
+	return r ? drop(skb, &pkt, &j, r) : TC_ACT_UNSPEC;
 }
 
 /* A packet is about to leave by the wire. */
@@ -152,6 +202,20 @@ int stub_to_net(struct __sk_buff *skb)
 {
 	bpf_tail_call(skb, &hooks, HOOK_TO_NET);
 	return no_program(HOOK_TO_NET, TC_ACT_UNSPEC);
+}
+
+SEC("tc")
+int stub_from_tunnel(struct __sk_buff *skb)
+{
+	bpf_tail_call(skb, &hooks, HOOK_FROM_TUNNEL);
+	return no_program(HOOK_FROM_TUNNEL, TC_ACT_SHOT);
+}
+
+SEC("tc")
+int stub_to_tunnel(struct __sk_buff *skb)
+{
+	bpf_tail_call(skb, &hooks, HOOK_TO_TUNNEL);
+	return no_program(HOOK_TO_TUNNEL, TC_ACT_SHOT);
 }
 
 /* Run once by dp_open(): the timer then runs this build's sweep_tick(). */

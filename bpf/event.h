@@ -41,6 +41,7 @@ struct judgement {
 	__u8 local[2];     /* the same; 1: an address of this node */
 	__u8 pool;         /* destination: an unknown address of our pods */
 	__u8 no_masq;
+	__u16 node[2]; /* whose pod, or whose address, it is; 0: nobody's */
 	__u32 rule[DIR__COUNT];
 	__u32 epoch; /* sum in which it was made */
 };

@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "pkt.h"
 #include "policy.h"
+#include "tunnel.h"
 
 /* Where new entries are put together: too large for the stack. */
 struct scratch {
@@ -255,6 +256,17 @@ static __always_inline void flow_opener(const struct flow *f,
 		*to = *t;
 }
 
+/* Does the flow go to, or come from, another node than its ends live on? */
+static __always_inline bool flow_strays(const struct flow *f,
+                                        const struct judgement *j)
+{
+	if (f->way[0].to == WHERE_TUNNEL)
+		return !config.tunnel_ifindex || f->way[0].node != j->node[1];
+	if (f->way[1].to == WHERE_TUNNEL)
+		return !config.tunnel_ifindex || f->way[1].node != j->node[0];
+	return f->way[0].to == WHERE_NET && goes_by_tunnel(j);
+}
+
 /*
  * flow_rejudge - a stale flow is judged anew from its opener's side.
  *
@@ -299,6 +311,10 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	if (j->endpoint[0] != s->flow.way[0].endpoint ||
 	    (!(s->flow.flags & (FLOW_XLATE_OUT | FLOW_XLATE_IN)) &&
 	     j->endpoint[1] != s->flow.way[1].endpoint)) {
+		flow_set(f, FLOW_DEAD);
+		return DROP_ENDPOINT_CLOSED;
+	}
+	if (flow_strays(&s->flow, j)) {
 		flow_set(f, FLOW_DEAD);
 		return DROP_ENDPOINT_CLOSED;
 	}

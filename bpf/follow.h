@@ -217,7 +217,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	struct flow_way way;
 	struct flow *f;
 	__u32 tag, flags, epoch;
-	__u16 ends[2];
+	__u16 ends[2], node;
 	bool swapped, young = false;
 	int d, why;
 
@@ -235,6 +235,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	flags = f->flags;
 	d = swapped != !!(flags & FLOW_REVERSED);
 	way = f->way[d & 1];
+	node = f->way[(1 - d) & 1].node;
 	epoch = f->epoch;
 	ends[0] = f->way[0].endpoint;
 	ends[1] = f->way[1].endpoint;
@@ -258,6 +259,10 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 			return FOLLOW_MISS;
 	}
 	if (way.from != pkt->from)
+		return FOLLOW_MISS;
+	/* Answers go to a node; only that one may send. */
+	if (config.tunnel_ifindex && pkt->from == FROM_TUNNEL &&
+	    !tunnel_sender_is(skb, node))
 		return FOLLOW_MISS;
 	if (!follow_rides(&key, f, flags, pkt, d, young))
 		return FOLLOW_MISS;

@@ -52,6 +52,9 @@ static long nat_try(__u32 i, void *ctx)
 		return 1;
 	s->flow.other.sport =
 		bpf_htons(config.nat_port_min + (n->start + i) % size);
+	/* Answers to this port would end in the tunnel. */
+	if (config.tunnel_ifindex && s->flow.other.sport == config.tunnel_port)
+		return 0;
 	n->found = !nat_reserve(s, &s->flow.other);
 	if (!n->found)
 		count(COUNTER_NAT_RETRY);

@@ -196,6 +196,8 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 		s->flow.way[1].from = ep->ifindex;
 		return open_finish(skb, pkt, j);
 	}
+	if (pkt_forges_tunnel(pkt))
+		return drop(skb, pkt, j, DROP_SPOOF_TUNNEL);
 	if (j->local[1]) {
 		s->flow.way[0].to = WHERE_STACK;
 		s->flow.way[1].from = FROM_STACK;
@@ -203,6 +205,11 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 	}
 	if (j->pool)
 		return drop(skb, pkt, j, DROP_NO_POD);
+	if (goes_by_tunnel(j)) {
+		way_to_node(&s->flow.way[0], j->node[1]);
+		s->flow.way[1].from = FROM_TUNNEL;
+		return open_finish(skb, pkt, j);
+	}
 	why = route_exit(skb, pkt, &way);
 	if (why)
 		return drop(skb, pkt, j, why);
@@ -294,7 +301,7 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
 	why = judge(&pkt->tuple, &j);
-	if (j.endpoint[0] || j.local[0])
+	if (j.endpoint[0] || j.local[0] || comes_by_tunnel(&j))
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
 	if (!number)
@@ -322,5 +329,41 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 		s->flow.way[1].ifindex = ifindex;
 		s->flow.way[1].mtu = up ? up->mtu : 0;
 	}
+	return open_finish(skb, pkt, &j);
+}
+
+/* From the pods and processes of another node; to a pod here, or to us. */
+__noinline int open_from_tunnel(struct __sk_buff *skb, struct pkt *pkt)
+{
+	struct scratch *s = scratch_get();
+	const struct endpoint *ep;
+	struct judgement j;
+	__u32 number;
+	int why;
+
+	if (!pkt || !s)
+		return TC_ACT_SHOT;
+	why = judge(&pkt->tuple, &j);
+	if (j.endpoint[0] || j.local[0])
+		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
+	if (!tunnel_sender_is(skb, j.node[0]))
+		return drop(skb, pkt, &j, DROP_SPOOF_TUNNEL);
+	if (j.local[1])
+		return TC_ACT_UNSPEC;
+	number = j.endpoint[1];
+	ep = number ? bpf_map_lookup_elem(&endpoints, &number) : NULL;
+	if (!ep)
+		return drop(skb, pkt, &j, DROP_NO_POD);
+	if (why)
+		return drop(skb, pkt, &j, why);
+	if (pkt->icmp_error)
+		return drop(skb, pkt, &j, DROP_ICMP_NO_FLOW);
+	if (!opens(pkt))
+		return drop(skb, pkt, &j, DROP_NO_FLOW);
+	flow_begin(&s->flow, pkt, &j);
+	s->flow.way[0].from = FROM_TUNNEL;
+	way_to_pod(&s->flow.way[0], ep);
+	s->flow.way[1].from = ep->ifindex;
+	way_to_node(&s->flow.way[1], j.node[0]);
 	return open_finish(skb, pkt, &j);
 }

@@ -37,6 +37,13 @@ static __always_inline __u32 epoch_sum(__u16 a, __u16 b)
 	       *(volatile __u32 *)&e->endpoint[b];
 }
 
+static __always_inline bool id_is_node(__u32 identity)
+{
+	__u32 class = identity >> ID_CLASS_SHIFT;
+
+	return class == CLASS_NODE4 || class == CLASS_NODE6;
+}
+
 /* Who has @addr: whole address, else prefix, else the world. */
 static __always_inline void identify(const struct addr *addr,
                                      struct judgement *j, int end)
@@ -51,6 +58,9 @@ static __always_inline void identify(const struct addr *addr,
 		j->identity[end] = info->identity;
 		j->endpoint[end] = info->endpoint;
 		j->local[end] = info->local;
+		j->node[end] = info->node;
+		if (end)
+			j->no_masq = info->node && !id_is_node(info->identity);
 		return;
 	}
 	key.bits = 128;
@@ -63,6 +73,7 @@ static __always_inline void identify(const struct addr *addr,
 		return;
 	}
 	j->identity[end] = prefix->identity;
+	j->node[end] = prefix->node;
 	if (end) {
 		j->pool = prefix->pool;
 		j->no_masq = prefix->no_masq;

@@ -177,6 +177,8 @@ static __always_inline int quote_miss(struct __sk_buff *skb,
 {
 	const struct addr_info *info;
 
+	if (pkt->hook == HOOK_FROM_TUNNEL)
+		return FOLLOW_MISS;
 	if (pkt->hook == HOOK_FROM_NET) {
 		struct addr whole = pkt->tuple.daddr;
 
@@ -195,6 +197,7 @@ __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 	struct flow_way way;
 	struct flow *f;
 	__u32 tag;
+	__u16 node;
 	bool swapped, xlate, stale;
 	int dq, why;
 
@@ -218,11 +221,15 @@ __noinline int quote_follow(struct __sk_buff *skb, struct pkt *pkt)
 		return quote_miss(skb, pkt, DROP_ICMP_NO_FLOW);
 	dq = swapped != !!(f->flags & FLOW_REVERSED);
 	way = f->way[(1 - dq) & 1];
+	node = f->way[dq & 1].node;
 	xlate = f->flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT);
 	stale = f->epoch != epoch_sum(f->way[0].endpoint, f->way[1].endpoint);
 	asm volatile("" ::: "memory");
 	if (f->tag != tag || way.from != pkt->from)
 		return quote_miss(skb, pkt, DROP_ICMP_NO_FLOW);
+	if (config.tunnel_ifindex && pkt->from == FROM_TUNNEL &&
+	    !tunnel_sender_is(skb, node))
+		return drop(skb, pkt, NULL, DROP_SPOOF_TUNNEL);
 	if (stale) {
 		why = flow_rejudge(&key, tag, &q->tuple);
 		if (why)

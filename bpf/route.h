@@ -12,6 +12,7 @@
 #include "pkt.h"
 #include "policy.h"
 #include "rewrite.h"
+#include "tunnel.h"
 
 /* The way to a pod of this node. */
 static __always_inline void way_to_pod(struct flow_way *way,
@@ -62,6 +63,8 @@ static __always_inline int route_along(struct __sk_buff *skb, struct pkt *pkt,
 		return why ? drop(skb, pkt, NULL, why)
 		           : (int)bpf_redirect_peer(way->ifindex, 0);
 	}
+	if (config.tunnel_ifindex && way->to == WHERE_TUNNEL)
+		return tunnel_send(skb, pkt, way->node);
 	if (way->to != WHERE_NET)
 		return drop(skb, pkt, NULL, DROP_NO_ROUTE);
 	why = rewrite_hop(skb, pkt->v6, NULL, NULL);

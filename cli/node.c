@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* node.c - stile node list: this node, until nodes know of each other. */
+/* node.c - stile node list: this node, then the others that it knows. */
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -8,10 +8,11 @@
 #define CELL_MAX 600
 
 static const struct column columns[] = {
-	{.title = "NODE",      .shrink = true},
-	{.title = "UPLINKS",   .shrink = true},
-	{.title = "POD CIDRS", .shrink = true},
-	{.title = "ADDRESSES", .wrap = true  },
+	{.title = "NODE",       .shrink = true},
+	{.title = "NO.",        .right = true },
+	{.title = "REACHED BY", .shrink = true},
+	{.title = "POD CIDRS",  .shrink = true},
+	{.title = "ADDRESSES",  .wrap = true  },
 };
 
 /* One key of each element, or the elements themselves, with ", " between. */
@@ -37,16 +38,21 @@ static const char *join(const json_t *list, const char *key, char *buf,
 static void row(struct table *table, const json_t *item)
 {
 	char uplinks[CELL_MAX], cidrs[CELL_MAX], addresses[4 * CELL_MAX];
+	char number[24];
 	const struct cell cells[] = {
 		{.text = get_text(item, "name")},
-		{.text = join(json_object_get(item, "uplinks"), "name", uplinks,
-	                      sizeof(uplinks))},
+		{.text = get_bool(item, "local") ? "" : number},
+		{.text = get_bool(item, "local")
+	                         ? join(json_object_get(item, "uplinks"),
+	                                "name", uplinks, sizeof(uplinks))
+	                         : get_text(item, "via")},
 		{.text = join(json_object_get(item, "pod_cidrs"), "cidr", cidrs,
 	                      sizeof(cidrs))},
 		{.text = join(json_object_get(item, "addresses"), NULL,
 	                      addresses, sizeof(addresses))},
 	};
 
+	snprintf(number, sizeof(number), "%lld", get_number(item, "number"));
 	table_row(table, cells);
 }
 

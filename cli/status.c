@@ -99,7 +99,7 @@ static void print_counts(const struct cli *cli, const json_t *status)
 
 static void print_network(const struct cli *cli, const json_t *status)
 {
-	const json_t *item;
+	const json_t *item, *routing;
 	char line[LINE_MAX];
 	size_t i;
 
@@ -118,6 +118,18 @@ static void print_network(const struct cli *cli, const json_t *status)
 		                                    : "not attached");
 		print_field(cli, "Uplink:", line);
 	}
+	routing = json_object_get(status, "routing");
+	if (!strcmp(get_text(routing, "mode"), "tunnel"))
+		snprintf(line, sizeof(line),
+		         "tunnel %s, port %lld, MTU %lld, %s",
+		         get_text(routing, "device"),
+		         get_number(routing, "port"),
+		         get_number(routing, "mtu"),
+		         get_bool(routing, "attached") ? "attached"
+		                                       : "not attached");
+	else
+		snprintf(line, sizeof(line), "%s", get_text(routing, "mode"));
+	print_field(cli, "Routing:", line);
 	snprintf(line, sizeof(line),
 	         "MTU %lld, packets up to %lld bytes inside",
 	         get_number(status, "pod_mtu"),

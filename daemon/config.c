@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,8 +92,7 @@ static int node_name_set(struct config *config, const char *key,
 	return 0;
 }
 
-/* Ranges that can not be pods': see RFC 6890 and the gateways in abi.h. */
-static bool is_reserved(const struct prefix *prefix)
+bool prefix_is_reserved(const struct prefix *prefix)
 {
 	static const char *const reserved[] = {
 		"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3",
@@ -121,7 +121,7 @@ static int pod_cidr_set(struct config *config, const char *key,
 		return err_set(err, -EINVAL, "%s: '%.64s' is no CIDR", key,
 		               value);
 	family = prefix.bits >= 96 ? addr_family(&prefix.addr) : FAMILY_V6;
-	if (is_reserved(&prefix))
+	if (prefix_is_reserved(&prefix))
 		return err_set(err, -EINVAL,
 		               "%s: '%.64s' holds addresses that are reserved",
 		               key, value);
@@ -188,10 +188,25 @@ static int word_set(const char *const *words, const char *key,
 WORD_SETTER(masquerade_set, masquerade, "off", "on")
 WORD_SETTER(policy_set, audit, "enforce", "audit")
 WORD_SETTER(big_tcp_set, big_tcp, "auto", "on", "off")
+WORD_SETTER(routing_set, routing, "auto", "tunnel", "native")
 WORD_SETTER(attach_set, attach, "auto", "tcx", "clsact")
 WORD_SETTER(log_format_set, log_json, "text", "json")
 WORD_SETTER(log_level_set, log_level, "error", "warn", "info", "debug")
 WORD_SETTER(dry_run_set, dry_run, "off", "on")
+
+static int tunnel_port_set(struct config *config, const char *key,
+                           const char *value, struct err *err)
+{
+	char *end;
+	const unsigned long port = strtoul(value, &end, 10);
+
+	if (!isdigit((unsigned char)value[0]) || *end || !port || port > 65535)
+		return err_set(err, -EINVAL,
+		               "%s: '%.64s' is no port, 1 to 65535", key,
+		               value);
+	config->tunnel_port = (uint16_t)port;
+	return 0;
+}
 
 static int run_dir_set(struct config *config, const char *key,
                        const char *value, struct err *err)
@@ -247,8 +262,9 @@ static const struct key keys[] = {
 	{"device",        "NAME",			    "an uplink, repeat; default: the default route's",
          device_set,													      true,  NULL      },
 	{"routing",       "tunnel|native",                   "how pods of other nodes are reached",
-         NULL,														    false, "native"  },
-	{"tunnel-port",   "PORT",                            "of the overlay, UDP",                             NULL,             false, "8472"    },
+         routing_set,													     false, NULL      },
+	{"tunnel-port",   "PORT",                            "of the overlay, UDP",                             tunnel_port_set,  false,
+         NULL																      },
 	{"big-tcp",       "auto|on|off",                     "packets above 64 kB between pods",
          big_tcp_set,													     false, NULL      },
 	{"masquerade",    "on|off",                          "pods leave with the node's address",
@@ -572,6 +588,7 @@ int config_parse(int argc, char **argv, struct config *ret, struct err *err)
 		.bpffs = "/sys/fs/bpf/stile",
 		.cgroup = "/sys/fs/cgroup",
 		.log_level = LOG_LEVEL_INFO,
+		.tunnel_port = 8472,
 	};
 	int r = config_file(argc, argv, &config, err);
 
@@ -581,6 +598,9 @@ int config_parse(int argc, char **argv, struct config *ret, struct err *err)
 		r = node_name_default(&config, err);
 	if (!r && config.source_kube && !config.cni_conf_given)
 		memcpy(config.cni_conf_dir, CNI_CONF_DIR, sizeof(CNI_CONF_DIR));
+	if (config.routing == ROUTING_AUTO)
+		config.routing =
+			config.source_kube ? ROUTING_TUNNEL : ROUTING_NATIVE;
 	if (!r)
 		*ret = config;
 	return r;

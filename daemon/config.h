@@ -12,6 +12,8 @@
 #define CONFIG_DEVICES_MAX 16
 
 enum attach_mode { ATTACH_AUTO, ATTACH_TCX, ATTACH_CLSACT };
+/* AUTO: by tunnel with other nodes' source, natively without one. */
+enum routing { ROUTING_AUTO, ROUTING_TUNNEL, ROUTING_NATIVE };
 enum toggle { TOGGLE_AUTO, TOGGLE_ON, TOGGLE_OFF };
 
 struct config {
@@ -28,6 +30,8 @@ struct config {
 	bool masquerade;
 	bool audit; /* --policy audit */
 	enum toggle big_tcp;
+	enum routing routing; /* not AUTO once it is parsed */
+	uint16_t tunnel_port;
 	enum attach_mode attach;
 	char run_dir[256], state_dir[256], bpffs[256], cgroup[256];
 	char metrics[64]; /* ADDR:PORT; empty: off */
@@ -35,6 +39,10 @@ struct config {
 	enum log_level log_level;
 	bool dry_run;
 };
+
+/* Does it hold addresses that can not be pods' or nodes' (RFC 6890, and the
+ * gateways in abi.h)? */
+bool prefix_is_reserved(const struct prefix *prefix);
 
 /**
  * config_parse - read argv, and the YAML file that --config names.

@@ -10,6 +10,7 @@
 #include "daemon/ipam.h"
 #include "daemon/loop.h"
 #include "daemon/node.h"
+#include "daemon/peers.h"
 #include "daemon/reconcile.h"
 #include "daemon/server.h"
 #include "daemon/store.h"
@@ -22,7 +23,10 @@ struct daemon {
 	struct store store;
 	struct endpoints endpoints;
 	struct ipam ipam[FAMILY__COUNT];
+	bool cidr_from_node; /* no --pod-cidr: see pod_cidr.h */
+	json_t *cidr_problem;
 	struct node node;
+	struct peers peers;
 	struct dp *dp;
 	struct reconcile *reconcile;
 	struct flowlog *flowlog;

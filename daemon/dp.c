@@ -23,6 +23,8 @@ const char *const dp_stub_name[STUB__COUNT] = {
 	[STUB_TO_POD] = "stub_to_pod",
 	[STUB_FROM_NET] = "stub_from_net",
 	[STUB_TO_NET] = "stub_to_net",
+	[STUB_FROM_TUNNEL] = "stub_from_tunnel",
+	[STUB_TO_TUNNEL] = "stub_to_tunnel",
 };
 
 /* Programs behind the hooks; a build without one leaves its place empty. */

@@ -48,6 +48,8 @@ int dp_prefix_put(struct dp *dp, const struct prefix_key *key,
                   const struct prefix_info *info);
 int dp_prefix_remove(struct dp *dp, const struct prefix_key *key);
 int dp_uplink_put(struct dp *dp, uint32_t ifindex, const struct uplink *uplink);
+/* Another node's end of the tunnel; number 0: this one's. */
+int dp_node_put(struct dp *dp, uint16_t number, const struct node_info *node);
 int dp_uplink_remove(struct dp *dp, uint32_t ifindex);
 /* Many at once; on failure some may be in. */
 int dp_addrs_put(struct dp *dp, const struct addr *addr,

@@ -73,6 +73,13 @@ int dp_uplink_remove(struct dp *dp, uint32_t ifindex)
 	return map_remove(dp, "uplinks", &ifindex);
 }
 
+int dp_node_put(struct dp *dp, uint16_t number, const struct node_info *node)
+{
+	const __u32 key = number;
+
+	return number < NODE_MAX ? map_put(dp, "nodes", &key, node) : -EINVAL;
+}
+
 /* ---- many --------------------------------------------------------------- */
 
 static int map_put_all(struct dp *dp, const char *map, const void *keys,

@@ -12,6 +12,8 @@ enum dp_stub {
 	STUB_TO_POD,
 	STUB_FROM_NET,
 	STUB_TO_NET,
+	STUB_FROM_TUNNEL,
+	STUB_TO_TUNNEL,
 	STUB__COUNT
 };
 extern const char *const dp_stub_name[STUB__COUNT];

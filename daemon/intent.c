@@ -338,18 +338,62 @@ static void unknown_shut(const struct builder_of *b)
 }
 
 /* The node reads its addresses anew when it likes. */
-static int node_copy(const struct node *node, struct arena *arena,
+static int node_copy(const struct intent_input *input, struct arena *arena,
                      struct world *world)
 {
+	const struct peers *peers = input->peers;
+	const size_t others = peers ? peers->n_addrs : 0;
+	const struct node *node = input->node;
 	struct node_addr *addr =
-		arena_array(arena, node->n_addrs, sizeof(*addr));
+		arena_array(arena, node->n_addrs + others, sizeof(*addr));
 
 	if (!addr)
 		return -ENOMEM;
 	if (node->n_addrs)
 		memcpy(addr, node->addr, node->n_addrs * sizeof(*addr));
+	for (size_t i = 0; i < others; i++)
+		addr[node->n_addrs + i].addr = peers->addr[i].addr;
 	world->node = addr;
-	world->n_nodes = node->n_addrs;
+	world->n_nodes = node->n_addrs + others;
+	return 0;
+}
+
+static int desired_order(const void *a, const void *b)
+{
+	return addr_compare(&((const struct desired_node *)a)->addr,
+	                    &((const struct desired_node *)b)->addr);
+}
+
+/* Nodes' addresses, and those of pods by the node that they say. */
+static int nodes_find(struct builder_of *b)
+{
+	const struct peers *peers = b->input->peers;
+	size_t n = peers->n_addrs;
+	struct desired_node *node;
+
+	for (size_t i = 0; i < b->n_pods; i++)
+		n += b->pod[i]->n_addrs;
+	node = arena_array(b->arena, n, sizeof(*node));
+	if (!node)
+		return -ENOMEM;
+	n = peers->n_addrs;
+	if (n)
+		memcpy(node, peers->addr, n * sizeof(*node));
+	for (size_t i = 0; i < b->n_pods; i++) {
+		const struct pod *pod = b->pod[i];
+		const struct peer_node *peer = NULL;
+
+		if (!pod->endpoint && !pod->host_network && !pod->finished &&
+		    pod->node)
+			peer = peers_find(peers, pod->node);
+		for (size_t j = 0; peer && j < pod->n_addrs; j++)
+			node[n++] = (struct desired_node){
+				.addr = pod->addr[j], .number = peer->number};
+	}
+	if (n)
+		qsort(node, n, sizeof(*node), desired_order);
+	b->out->node = node;
+	b->out->n_nodes = n;
 	return 0;
 }
 
@@ -376,5 +420,6 @@ int intent_build(const struct intent_input *input, struct arena *arena,
 	ret->world.n_pods = b.n_pods;
 	ret->world.netpol = netpol;
 	unknown_shut(&b);
-	return node_copy(input->node, arena, &ret->world);
+	r = node_copy(input, arena, &ret->world);
+	return r || !input->peers ? r : nodes_find(&b);
 }

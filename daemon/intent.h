@@ -14,6 +14,7 @@
 #include "daemon/endpoint.h"
 #include "daemon/last_pods.h"
 #include "daemon/node.h"
+#include "daemon/peers.h"
 #include "daemon/store.h"
 #include "lib/arena.h"
 #include "policy/policy.h"
@@ -24,6 +25,7 @@ struct intent_input {
 	const struct endpoints *endpoints;
 	const struct node *node;
 	struct last_pods *last;
+	const struct peers *peers; /* NULL: no other nodes */
 };
 
 struct intent {
@@ -32,6 +34,8 @@ struct intent {
 	bool keep[ENDPOINT_MAX];    /* closing, or not known: the slot stays */
 	bool unknown[ENDPOINT_MAX]; /* of those that are ready */
 	bool shut[ENDPOINT_MAX][DIR__COUNT]; /* of those */
+	struct desired_node *node; /* whose addresses of others are; sorted */
+	size_t n_nodes;
 };
 
 /* Return: 0 or -ENOMEM. */

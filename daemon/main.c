@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* main.c - stiled: every part of it, in the order in which they start. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <malloc.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "daemon/daemon.h"
 #include "daemon/host.h"
 #include "daemon/metrics.h"
+#include "daemon/pod_cidr.h"
 #include "daemon/readiness.h"
 #include "daemon/source_dir.h"
 #include "daemon/source_kube.h"
@@ -85,10 +87,20 @@ static int signals_open(struct stiled *s, struct err *err)
 
 static void something_changed(void *user)
 {
-	const struct daemon *daemon = user;
+	struct daemon *daemon = user;
 
+	pod_cidrs_learn(daemon);
 	if (daemon->reconcile)
 		reconcile_schedule(daemon->reconcile);
+}
+
+/* Devices and addresses; routes may have gone with them. */
+static void node_changed(void *user)
+{
+	struct daemon *daemon = user;
+
+	something_changed(user);
+	peers_schedule(&daemon->peers);
 }
 
 /* ---- start ---- */
@@ -129,6 +141,9 @@ static int start_dp(struct daemon *daemon, struct err *err)
 		.nat_port_min = NAT_PORT_MIN,
 		.nat_port_max = NAT_PORT_MAX,
 		.share = FLOW_SHARE,
+		.tunnel_ifindex = (uint32_t)daemon->node.tunnel.ifindex,
+		.tunnel_mtu = daemon->node.tunnel.mtu,
+		.tunnel_port = htons(daemon->config.tunnel_port),
 	};
 
 	if (daemon->config.dry_run)
@@ -159,11 +174,7 @@ static int start_state(struct stiled *s, struct err *err)
 		r = endpoints_open(&daemon->endpoints, daemon->config.state_dir,
 		                   err);
 	s->has_endpoints = !r;
-	for (int f = 0; !r && f < FAMILY__COUNT; f++)
-		if (daemon->config.has_pod_cidr[f])
-			r = ipam_open(&daemon->ipam[f],
-			              &daemon->config.pod_cidr[f], err);
-	return r;
+	return r ? r : pod_cidrs_open(daemon, err);
 }
 
 /* Our maps are filled: devices may run our programs. */
@@ -192,14 +203,24 @@ static int start_reconcile(struct daemon *daemon, struct err *err)
 		.node = &daemon->node,
 		.passed = passed,
 		.user = daemon,
+		.peers = &daemon->peers,
 	};
-	int r = reconcile_new(&input, &daemon->reconcile, err);
+	int r;
+
+	daemon->peers.config = &daemon->config;
+	daemon->peers.store = &daemon->store;
+	daemon->peers.node = &daemon->node;
+	daemon->peers.loop = daemon->loop;
+	daemon->peers.dp = daemon->dp;
+	r = peers_open(&daemon->peers, err);
+	if (!r)
+		r = reconcile_new(&input, &daemon->reconcile, err);
 
 	if (r)
 		return r;
 	daemon->store.on_change = something_changed;
 	daemon->store.user = daemon;
-	daemon->node.on_change = something_changed;
+	daemon->node.on_change = node_changed;
 	daemon->node.user = daemon;
 	daemon->node.endpoints = &daemon->endpoints;
 	return 0;
@@ -345,9 +366,11 @@ static void stop(struct stiled *s)
 	source_kube_close(daemon->kube);
 	flowlog_free(daemon->flowlog);
 	reconcile_free(daemon->reconcile);
+	peers_close(&daemon->peers);
 	dp_close(daemon->dp);
 	for (int f = 0; f < FAMILY__COUNT; f++)
 		ipam_close(&daemon->ipam[f]);
+	json_decref(daemon->cidr_problem);
 	if (s->has_endpoints)
 		endpoints_close(&daemon->endpoints);
 	if (s->has_node)

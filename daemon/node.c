@@ -3,6 +3,7 @@
 #include "daemon/node.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,8 @@ int node_open(struct node *node, const struct config *config, struct loop *loop,
 		r = node_read(node, err);
 	if (!r && !config->dry_run)
 		r = node_setup(node, err);
+	if (!r)
+		r = node_tunnel_keep(node, err);
 	if (r)
 		node_close(node);
 	return r;
@@ -56,16 +59,21 @@ int node_refresh(struct node *node, struct err *err)
 
 	if (!r && !node->config->dry_run)
 		r = node_setup(node, err);
-	return r;
+	return r ? r : node_tunnel_keep(node, err);
 }
 
 /* The two stubs, as a device's directions want them. */
-static int stubs_of(const struct dp *dp, bool pod, struct hook_stub stub[2],
-                    struct err *err)
+enum device_kind { DEVICE_POD, DEVICE_UPLINK, DEVICE_TUNNEL, DEVICE__COUNT };
+
+static int stubs_of(const struct dp *dp, enum device_kind kind,
+                    struct hook_stub stub[2], struct err *err)
 {
-	static const char *const pod_name[2] = {"stub_from_pod", "stub_to_pod"};
-	static const char *const net_name[2] = {"stub_from_net", "stub_to_net"};
-	const char *const *name = pod ? pod_name : net_name;
+	static const char *const names[DEVICE__COUNT][2] = {
+		[DEVICE_POD] = {"stub_from_pod",    "stub_to_pod"   },
+		[DEVICE_UPLINK] = {"stub_from_net",    "stub_to_net"   },
+		[DEVICE_TUNNEL] = {"stub_from_tunnel", "stub_to_tunnel"},
+	};
+	const char *const *name = names[kind];
 
 	for (int i = 0; i < 2; i++) {
 		stub[i].dir = i ? DIR_EGRESS : DIR_INGRESS;
@@ -78,20 +86,20 @@ static int stubs_of(const struct dp *dp, bool pod, struct hook_stub stub[2],
 	return 0;
 }
 
-static int attach_tcx(struct node *node, const struct node_uplink *up,
+static int attach_tcx(struct node *node, int ifindex, const char *ifname,
                       const struct hook_stub stub[2], struct err *err)
 {
 	static const char *const way[2] = {"in", "out"};
-	char pin[512], name[sizeof(up->name)];
+	char pin[512], name[IFNAMSIZ] = "";
 	int r = 0;
 
 	/* A bpffs keeps names with dots (of VLANs) to itself. */
-	for (size_t i = 0; i < sizeof(name); i++)
-		name[i] = up->name[i] == '.' ? '_' : up->name[i];
+	for (size_t i = 0; i + 1 < sizeof(name) && ifname[i]; i++)
+		name[i] = ifname[i] == '.' ? '_' : ifname[i];
 	for (int i = 0; i < 2 && !r; i++) {
 		snprintf(pin, sizeof(pin), "%s/link_%s_%s",
 		         dp_pin_dir(node->dp), name, way[i]);
-		r = hook_attach_tcx(up->ifindex, &stub[i], pin, err);
+		r = hook_attach_tcx(ifindex, &stub[i], pin, err);
 	}
 	return r;
 }
@@ -110,23 +118,47 @@ static int attach_filters(struct node *node, int ifindex,
 	return r ? r : 1;
 }
 
-static int attach_uplink(struct node *node, struct node_uplink *up,
-                         struct err *err)
+/* A device that stays: an uplink, or the tunnel. */
+static int attach_device(struct node *node, enum device_kind kind, int ifindex,
+                         const char *name, struct err *err)
 {
 	const enum attach_mode mode = node->config->attach;
 	struct hook_stub stub[2];
-	int r = stubs_of(node->dp, false, stub, err);
+	int r = stubs_of(node->dp, kind, stub, err);
 
 	if (r)
 		return r;
 	if (mode != ATTACH_CLSACT) {
-		r = attach_tcx(node, up, stub, err);
+		r = attach_tcx(node, ifindex, name, stub, err);
 		if (!r || mode == ATTACH_TCX || r == -ENODEV)
 			return r;
-		log_info("device %s: no tcx here (%s), using clsact", up->name,
+		log_info("device %s: no tcx here (%s), using clsact", name,
 		         err->text);
 	}
-	return attach_filters(node, up->ifindex, stub, err);
+	return attach_filters(node, ifindex, stub, err);
+}
+
+/* Its MTU stands among the uplinks', where flows to other nodes find it. */
+static int attach_tunnel(struct node *node, struct err *err)
+{
+	struct node_tunnel *tunnel = &node->tunnel;
+	const struct uplink value = {.mtu = tunnel->mtu};
+	int r;
+
+	if (!tunnel->ifindex)
+		return 0;
+	r = dp_uplink_put(node->dp, (uint32_t)tunnel->ifindex, &value);
+	if (r)
+		return err_set(err, r, "map uplinks, the tunnel: %s",
+		               strerror(-r));
+	if (tunnel->attached)
+		return 0;
+	r = attach_device(node, DEVICE_TUNNEL, tunnel->ifindex, TUNNEL_LINK,
+	                  err);
+	if (r < 0)
+		return err_wrap(err, r, "device %s", TUNNEL_LINK);
+	tunnel->attached = true;
+	return 0;
 }
 
 int node_uplinks_put(struct node *node, struct dp *dp, struct err *err)
@@ -155,20 +187,21 @@ int node_attach(struct node *node, struct dp *dp, struct err *err)
 
 		if (up->attached)
 			continue;
-		r = attach_uplink(node, up, err);
+		r = attach_device(node, DEVICE_UPLINK, up->ifindex, up->name,
+		                  err);
 		if (r < 0)
 			return err_wrap(err, r, "device %s", up->name);
 		up->attached = true;
 		r = 0;
 	}
-	return r;
+	return r ? r : attach_tunnel(node, err);
 }
 
 int node_attach_pod(struct node *node, struct dp *dp, const struct ep *ep,
                     struct err *err)
 {
 	struct hook_stub stub[2];
-	int r = stubs_of(dp, true, stub, err);
+	int r = stubs_of(dp, DEVICE_POD, stub, err);
 
 	if (!r)
 		r = attach_filters(node, ep->ifindex, stub, err);

@@ -39,6 +39,19 @@ struct node_uplink {
 	bool attached;
 };
 
+/* Bytes that the tunnel puts before a packet (RFC 7348, without the frame). */
+#define TUNNEL_OVERHEAD_V4 50
+#define TUNNEL_OVERHEAD_V6 70
+#define TUNNEL_LINK        "stl-vxlan"
+
+struct node_tunnel {
+	int ifindex; /* 0: --routing native */
+	uint16_t mtu;
+	enum family underlay; /* of its outer addresses */
+	bool underlay_known;  /* by this node's Node; else guessed */
+	bool attached;
+};
+
 struct node {
 	struct nl nl;    /* requests */
 	struct nl watch; /* multicast groups: links, tc, addresses, routes */
@@ -52,7 +65,8 @@ struct node {
 	size_t n_addrs;
 	struct node_uplink uplink[CONFIG_DEVICES_MAX];
 	int n_uplinks;
-	uint16_t pod_mtu;     /* smallest MTU of the uplinks */
+	struct node_tunnel tunnel;
+	uint16_t pod_mtu;     /* of the uplinks or the tunnel, the smallest */
 	uint32_t pod_gso_max; /* D16: smallest tso_max_size of the exits */
 	struct dp *dp;        /* since node_attach() */
 	struct endpoints *endpoints; /* whose stubs are looked after; or NULL */
@@ -85,6 +99,9 @@ int node_attach_pod(struct node *node, struct dp *dp, const struct ep *ep,
 int node_links_delete(struct node *node, const int *ifindex, int n,
                       struct err *err);
 
+/* The family of the address that other nodes send to. */
+void node_underlay_set(struct node *node, enum family family);
+
 /* ---- node_read.c --------------------------------------------------------- */
 
 /* Fill addresses, uplinks, MTU and sizes from the kernel. */
@@ -95,6 +112,12 @@ bool node_is_pod_link(const char *name);
 
 int node_watch_open(struct node *node, struct err *err);
 void node_watch_close(struct node *node);
+
+/* ---- node_tunnel.c ------------------------------------------------------- */
+
+/* Make the tunnel's device, or make it what it should be; one that somebody
+ * deleted gets its number back.  0; -errno with a sentence. */
+int node_tunnel_keep(struct node *node, struct err *err);
 
 /* ---- node_setup.c -------------------------------------------------------- */
 

@@ -307,6 +307,23 @@ static int uplinks_keep(struct node *node, const struct reading *reading,
 	return 0;
 }
 
+/* Which family the underlay has is guessed until our Node says it. */
+static void tunnel_size(struct node *node, uint16_t mtu)
+{
+	struct node_tunnel *tunnel = &node->tunnel;
+	uint16_t overhead;
+
+	if (!tunnel->underlay_known) {
+		tunnel->underlay = FAMILY_V6;
+		for (int i = 0; i < node->n_uplinks; i++)
+			if (!addr_is_zero(&node->uplink[i].addr[FAMILY_V4]))
+				tunnel->underlay = FAMILY_V4;
+	}
+	overhead = tunnel->underlay == FAMILY_V4 ? TUNNEL_OVERHEAD_V4
+	                                         : TUNNEL_OVERHEAD_V6;
+	tunnel->mtu = (uint16_t)(mtu > overhead ? mtu - overhead : mtu);
+}
+
 /* What the exits allow the pods (design D16). */
 static void limits_keep(struct node *node)
 {
@@ -320,6 +337,11 @@ static void limits_keep(struct node *node)
 			mtu = up->mtu;
 		if (up->tso_max < gso)
 			gso = up->tso_max;
+	}
+	if (node->config->routing == ROUTING_TUNNEL) {
+		gso = NODE_GSO_DEFAULT; /* its device cuts what is larger */
+		tunnel_size(node, mtu ? mtu : 1500);
+		mtu = node->tunnel.mtu;
 	}
 	if (node->config->big_tcp == TOGGLE_OFF)
 		gso = NODE_GSO_DEFAULT;

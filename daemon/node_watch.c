@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "cni/wire.h"
 #include "daemon/node.h"
 #include "lib/log.h"
 #include "lib/util.h"
@@ -23,7 +24,7 @@ static bool uplink_is(const struct node *node, int ifindex)
 	for (int i = 0; i < node->n_uplinks; i++)
 		if (node->uplink[i].ifindex == ifindex)
 			return true;
-	return false;
+	return node->tunnel.ifindex && ifindex == node->tunnel.ifindex;
 }
 
 /*
@@ -50,9 +51,20 @@ static void heard_link(struct node *node, const struct nlmsghdr *msg)
 	const struct rtattr *name =
 		nl_find(msg, sizeof(struct ifinfomsg), IFLA_IFNAME);
 
-	if (name && node_is_pod_link(RTA_DATA(name)))
+	if (name && node_is_pod_link(RTA_DATA(name)) &&
+	    strcmp(RTA_DATA(name), TUNNEL_LINK) != 0)
 		return;
 	node->dirty = true;
+}
+
+/* Only default routes say which device is an uplink; ours may be taken. */
+static void heard_route(struct node *node, const struct nlmsghdr *msg)
+{
+	const struct rtmsg *route = NLMSG_DATA(msg);
+
+	if (!route->rtm_dst_len || (msg->nlmsg_type == RTM_DELROUTE &&
+	                            route->rtm_protocol == WIRE_RULE_PROTOCOL))
+		node->dirty = true;
 }
 
 static void heard(struct node *node, const struct nlmsghdr *msg)
@@ -73,9 +85,7 @@ static void heard(struct node *node, const struct nlmsghdr *msg)
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
-		/* Only default routes say which device is an uplink. */
-		if (!((const struct rtmsg *)NLMSG_DATA(msg))->rtm_dst_len)
-			node->dirty = true;
+		heard_route(node, msg);
 		break;
 	}
 }
@@ -125,6 +135,7 @@ static void repair(struct node *node, int suspect)
 	}
 	for (int i = 0; i < node->n_uplinks; i++)
 		node->uplink[i].attached = false;
+	node->tunnel.attached = false;
 }
 
 static void settle(struct loop_task *self)

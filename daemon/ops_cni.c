@@ -15,7 +15,10 @@
 #include "lib/util.h"
 
 #define CNI_UNAVAILABLE 50
-#define MTU_DEFAULT     1500 /* no uplink says otherwise */
+#define NO_CIDR                                                          \
+	"no --pod-cidr to take addresses from, and no pod CIDR in this " \
+	"node's Node yet"
+#define MTU_DEFAULT 1500 /* no uplink says otherwise */
 
 static json_t *reply_error(int code, const struct err *err)
 {
@@ -53,7 +56,7 @@ static json_t *cni_status(struct daemon *daemon, const json_t *request)
 			                     : "no IPv6 address is free";
 	}
 	if (!why && !delegated && !any)
-		why = "no --pod-cidr to take addresses from";
+		why = NO_CIDR;
 	return why ? wire_error(CNI_UNAVAILABLE, why) : json_object();
 }
 
@@ -196,9 +199,7 @@ static int addrs_alloc(struct daemon *daemon, struct ep *ep, struct err *err)
 		ep->own_addr[f] = true;
 		any = true;
 	}
-	return any ? 0
-	           : err_set(err, WIRE_AGAIN,
-	                     "no --pod-cidr to take addresses from");
+	return any ? 0 : err_set(err, WIRE_AGAIN, "%s", NO_CIDR);
 }
 
 /* Back to where we were: nobody has seen it. */

@@ -7,7 +7,6 @@
 #include "cni/wire.h"
 #include "daemon/daemon.h"
 #include "daemon/names.h"
-#include "lib/addr.h"
 
 json_t *show_items(json_t *list)
 {
@@ -85,71 +84,6 @@ static json_t *show_identities(struct daemon *daemon, const json_t *request)
 		                  count ? (int)count[i] : 0));
 	}
 	return show_items(list);
-}
-
-/* ---- this node ----------------------------------------------------------- */
-
-static json_t *uplink_json(const struct node *node, int i)
-{
-	json_t *addresses = json_array();
-	char text[ADDR_TEXT_MAX];
-
-	for (int f = 0; f < FAMILY__COUNT; f++)
-		if (!addr_is_zero(&node->uplink[i].addr[f]))
-			(void)json_array_append_new(
-				addresses,
-				json_string(addr_format(
-					&node->uplink[i].addr[f], text)));
-	return json_pack("{s:s, s:i, s:i, s:I, s:b, s:o}", "name",
-	                 node->uplink[i].name, "ifindex",
-	                 node->uplink[i].ifindex, "mtu",
-	                 (int)node->uplink[i].mtu, "tso_max_size",
-	                 (json_int_t)node->uplink[i].tso_max, "attached",
-	                 (int)node->uplink[i].attached, "addresses", addresses);
-}
-
-static json_t *pod_cidrs_json(const struct daemon *daemon)
-{
-	json_t *list = json_array();
-	char addr[ADDR_TEXT_MAX], text[64];
-
-	for (int f = 0; f < FAMILY__COUNT; f++) {
-		const struct ipam *ipam = &daemon->ipam[f];
-
-		if (!ipam->enabled)
-			continue;
-		snprintf(text, sizeof(text), "%s/%u",
-		         addr_format(&ipam->cidr.addr, addr),
-		         f == FAMILY_V4 ? ipam->cidr.bits - 96u
-		                        : ipam->cidr.bits);
-		(void)json_array_append_new(
-			list, json_pack("{s:s, s:I, s:I}", "cidr", text, "used",
-		                        (json_int_t)ipam->used, "size",
-		                        (json_int_t)ipam->size));
-	}
-	return list;
-}
-
-json_t *show_nodes(struct daemon *daemon, const json_t *request)
-{
-	const struct node *node = &daemon->node;
-	json_t *addresses = json_array(), *uplinks = json_array(), *own;
-	char text[ADDR_TEXT_MAX];
-
-	(void)request;
-	for (size_t i = 0; i < node->n_addrs; i++)
-		if (node->addr[i].local)
-			(void)json_array_append_new(
-				addresses, json_string(addr_format(
-						   &node->addr[i].addr, text)));
-	for (int i = 0; i < node->n_uplinks; i++)
-		(void)json_array_append_new(uplinks, uplink_json(node, i));
-	own = json_pack("{s:s, s:b, s:o, s:o, s:o, s:i, s:I}", "name",
-	                daemon->config.node_name, "local", 1, "addresses",
-	                addresses, "uplinks", uplinks, "pod_cidrs",
-	                pod_cidrs_json(daemon), "pod_mtu", (int)node->pod_mtu,
-	                "pod_gso_max_size", (json_int_t)node->pod_gso_max);
-	return show_items(json_pack("[o]", own));
 }
 
 const struct server_op show_ops[] = {

@@ -7,6 +7,7 @@
 #include "daemon/daemon.h"
 #include "daemon/names.h"
 #include "daemon/ops_show.h"
+#include "daemon/pod_cidr.h"
 #include "lib/version.h"
 
 #define COUNTER_KEY_MAX 40
@@ -125,6 +126,9 @@ static json_t *problems_json(const struct daemon *daemon)
 			                                object->id, "error",
 			                                object->error));
 	(void)json_array_extend(list, applied);
+	(void)json_array_extend(list, daemon->peers.problems);
+	if (pod_cidrs_problem(daemon))
+		(void)json_array_extend(list, pod_cidrs_problem(daemon));
 	json_decref(applied);
 	return list;
 }

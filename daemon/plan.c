@@ -171,7 +171,9 @@ static void addr_put(struct planner *p, const struct plan_addr *have,
 		return;
 	op.addr = *want;
 	plan_add(p, &op);
-	if (want->info.local != (old ? old->local : 0))
+	if (want->info.local != (old ? old->local : 0) ||
+	    want->info.node !=
+	            (old ? old->node : prefix_node(p->have, &want->addr)))
 		p->raise[0] = true;
 	if (want->info.endpoint)
 		p->raise[want->info.endpoint % ENDPOINT_MAX] = true;
@@ -196,7 +198,8 @@ static void addr_remove(struct planner *p, const struct plan_addr *have,
 		return;
 	op.addr = *have;
 	plan_add(p, &op);
-	if (have->info.local)
+	if (have->info.local ||
+	    have->info.node != prefix_node(p->want, &have->addr))
 		p->raise[0] = true;
 	if (have->info.endpoint)
 		p->raise[have->info.endpoint % ENDPOINT_MAX] = true;
@@ -215,7 +218,8 @@ static void prefix_put(struct planner *p, const struct plan_prefix *have,
 	op.prefix = *want;
 	plan_add(p, &op);
 	if (want->info.pool != (have ? have->info.pool : 0) ||
-	    want->info.no_masq != (have ? have->info.no_masq : 0))
+	    want->info.no_masq != (have ? have->info.no_masq : 0) ||
+	    want->info.node != (have ? have->info.node : 0))
 		p->raise[0] = true;
 	if (plan_wants_pairs(p))
 		plan_pair(p,

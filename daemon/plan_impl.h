@@ -51,6 +51,8 @@ void prefixes_walk(struct planner *p, prefix_change_fn *change);
 uint32_t prefix_identity(const struct state *state, const struct addr *addr);
 /* Is it in a CIDR of this node's pods? */
 bool is_pooled(const struct state *state, const struct addr *addr);
+/* Whose pods' addresses those of @addr's prefix are; 0: nobody's. */
+uint16_t prefix_node(const struct state *state, const struct addr *addr);
 /* What an address in the prefix was, or will be, without it. */
 uint32_t identity_around(const struct state *state,
                          const struct prefix_key *key);

@@ -88,6 +88,13 @@ bool is_pooled(const struct state *state, const struct addr *addr)
 	return prefix && prefix->info.pool;
 }
 
+uint16_t prefix_node(const struct state *state, const struct addr *addr)
+{
+	const struct plan_prefix *prefix = prefix_longest(state, addr, 128);
+
+	return prefix ? prefix->info.node : 0;
+}
+
 uint32_t identity_around(const struct state *state,
                          const struct prefix_key *key)
 {

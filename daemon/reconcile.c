@@ -169,8 +169,12 @@ static int pass(struct reconcile *rec, struct err *err)
 		return 0;
 	r = generation_make(rec, &gen, err);
 	planned = loop_now_ns();
+	if (!r && rec->in.peers)
+		r = peers_put(rec->in.peers, err);
 	if (!r)
 		r = plan_apply(rec, &gen, err);
+	if (!r && rec->in.peers)
+		r = peers_retire(rec->in.peers, err);
 	if (!r && generation_take(rec, &gen))
 		r = err_set(err, -ENOMEM, "out of memory");
 	if (!r)

@@ -22,6 +22,7 @@
 #include "daemon/endpoint.h"
 #include "daemon/loop.h"
 #include "daemon/node.h"
+#include "daemon/peers.h"
 #include "daemon/store.h"
 #include "lib/err.h"
 #include "policy/policy.h"
@@ -37,6 +38,7 @@ struct reconcile_input {
 	struct node *node;
 	void (*passed)(void *user); /* after each whole pass; or NULL */
 	void *user;
+	struct peers *peers; /* NULL: no other nodes */
 };
 
 int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,

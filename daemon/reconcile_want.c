@@ -67,6 +67,7 @@ int reconcile_intend(struct reconcile *rec)
 		.endpoints = rec->in.endpoints,
 		.node = rec->in.node,
 		.last = &rec->last,
+		.peers = rec->in.peers,
 	};
 	const uint64_t facts = reconcile_facts(rec);
 	struct arena *arena;
@@ -75,7 +76,9 @@ int reconcile_intend(struct reconcile *rec)
 	if (rec->intent_arena && rec->intent_facts == facts)
 		return 0;
 	arena = arena_new(0);
-	r = arena ? intent_build(&input, arena, &rec->intent) : -ENOMEM;
+	r = arena && rec->in.peers ? peers_update(rec->in.peers) : 0;
+	if (!r)
+		r = arena ? intent_build(&input, arena, &rec->intent) : -ENOMEM;
 	/* What the old one borrowed may be gone: it is of no use either. */
 	arena_free(rec->intent_arena);
 	rec->intent_arena = r ? NULL : arena;
@@ -196,6 +199,12 @@ static int generation_plan(struct reconcile *rec, struct generation *gen,
 	struct state have;
 	int r;
 
+	input.node = rec->intent.node;
+	input.n_nodes = rec->intent.n_nodes;
+	if (rec->in.peers) {
+		input.cidr = rec->in.peers->cidr;
+		input.n_cidrs = rec->in.peers->n_cidrs;
+	}
 	memcpy(input.pool, rec->in.config->pod_cidr, sizeof(input.pool));
 	memcpy(input.has_pool, rec->in.config->has_pod_cidr,
 	       sizeof(input.has_pool));

@@ -71,7 +71,7 @@ int store_id(json_t *doc, char *buf, size_t size, struct err *err)
 		return err_set(err, -EINVAL, "%.64s %.64s: a '/' in a name",
 		               kind, name);
 	own = is_own_group(api, group);
-	if (own && !strcmp(kind, "Namespace"))
+	if (own && (!strcmp(kind, "Namespace") || !strcmp(kind, "Node")))
 		ns = NULL;
 	else if (!ns || !*ns)
 		ns = "default";

@@ -16,7 +16,8 @@
 /* Of enum IFLA_*, since Linux 6.3: our headers are older. */
 enum { ATTR_GSO_IPV4_MAX_SIZE = 63 };
 
-#define RESERVED_PORTS "net/ipv4/ip_local_reserved_ports"
+#define DEVICE_KIND_MAX 16
+#define RESERVED_PORTS  "net/ipv4/ip_local_reserved_ports"
 
 /* ---- the file ----------------------------------------------------------- */
 
@@ -255,6 +256,15 @@ int undo_gso_set(struct undo *undo, struct nl *nl, const char *ifname,
 	return r ? err_wrap(err, r, "device %s", ifname) : 0;
 }
 
+int undo_device_note(struct undo *undo, const char *ifname, const char *kind,
+                     struct err *err)
+{
+	if (change_find(undo, "device", ifname))
+		return 0;
+	return undo_record(undo, "device", ifname, json_null(),
+	                   json_string(kind), err);
+}
+
 /* ---- putting back ------------------------------------------------------- */
 
 static int sysctl_undo(const char *name, const json_t *was, const json_t *set,
@@ -306,6 +316,38 @@ static int gso_undo(struct nl *nl, const char *ifname, const json_t *was,
 	return gso_write(nl, ifindex, &sizes, err);
 }
 
+static int kind_note(const struct nlmsghdr *msg, void *user)
+{
+	const struct rtattr *info =
+		nl_find(msg, sizeof(struct ifinfomsg), IFLA_LINKINFO);
+
+	if (msg->nlmsg_type == RTM_NEWLINK)
+		(void)nl_text(nl_find_in(info, IFLA_INFO_KIND), user,
+		              DEVICE_KIND_MAX);
+	return 0;
+}
+
+static int device_undo(struct nl *nl, const char *ifname, const json_t *set,
+                       struct err *err)
+{
+	const struct ifinfomsg body = {.ifi_index = nl_ifindex(nl, ifname)};
+	char kind[DEVICE_KIND_MAX] = "";
+	struct nl_batch batch;
+	int r;
+
+	if (body.ifi_index < 0)
+		return 0;
+	r = nl_get(nl, RTM_GETLINK, &body, sizeof(body), kind_note, kind, err);
+	if (r)
+		return r == -ENODEV ? 0 : r;
+	if (!json_is_string(set) || strcmp(kind, json_string_value(set)) != 0)
+		return 0; /* somebody else's by now */
+	nl_batch_begin(&batch, nl);
+	nl_put(&batch, "delete the tunnel", ENODEV, RTM_DELLINK, 0, &body,
+	       sizeof(body));
+	return nl_batch_run(&batch, err);
+}
+
 static int change_undo(struct nl *nl, const json_t *change, struct err *err)
 {
 	const char *kind = json_string_value(json_object_get(change, "kind"));
@@ -321,6 +363,8 @@ static int change_undo(struct nl *nl, const json_t *change, struct err *err)
 		return ports_undo(name, was, set, err);
 	if (!strcmp(kind, "gso"))
 		return gso_undo(nl, name, was, err);
+	if (!strcmp(kind, "device"))
+		return device_undo(nl, name, set, err);
 	return err_set(err, -EINVAL, "a change of kind '%.40s'", kind);
 }
 

@@ -46,6 +46,10 @@ int undo_gso_set(struct undo *undo, struct nl *nl, const char *ifname,
                  const struct gso_sizes *was, const struct gso_sizes *want,
                  struct err *err);
 
+/* A device is about to be made; undo_all() deletes it if it is of that kind. */
+int undo_device_note(struct undo *undo, const char *ifname, const char *kind,
+                     struct err *err);
+
 /**
  * undo_all - put everything back, then forget it.
  *

@@ -226,8 +226,8 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
 	static const char *const in_state[] = {
-		"identities.json*", "undo", "undo.*", "lock",
-		CNICONF_NOTE,       NULL};
+		"identities.json*", "nodes.json*", "pod-cidrs*", "undo",
+		"undo.*",           "lock",        CNICONF_NOTE, NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
 	int r;
 

@@ -108,9 +108,12 @@ static int pods_delete(struct nl *nl, const struct found *found, size_t *ret_n,
 
 /* ---- filters ------------------------------------------------------------ */
 
-static const char *const stub_name[2][2] = {
-	{"stub_from_pod", "stub_to_pod"},
-	{"stub_from_net", "stub_to_net"},
+#define STUB_PAIRS 3
+
+static const char *const stub_name[STUB_PAIRS][2] = {
+	{"stub_from_pod",    "stub_to_pod"   },
+	{"stub_from_net",    "stub_to_net"   },
+	{"stub_from_tunnel", "stub_to_tunnel"},
 };
 
 static int stub_open(const struct uninstall *what, const char *name)
@@ -123,11 +126,12 @@ static int stub_open(const struct uninstall *what, const char *name)
 }
 
 /* Does the device carry one of our filters? */
-static bool has_our_filter(struct nl *nl, int ifindex, const int fd[2][2])
+static bool has_our_filter(struct nl *nl, int ifindex,
+                           const int fd[STUB_PAIRS][2])
 {
 	struct err ignored;
 
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 2 * STUB_PAIRS; i++) {
 		const struct hook_stub stub = {
 			.dir = i % 2 ? DIR_EGRESS : DIR_INGRESS,
 			.prog_fd = fd[i / 2][i % 2],
@@ -144,10 +148,10 @@ static int filters_remove(const struct uninstall *what, struct nl *nl,
                           const struct found *found, struct err *err)
 {
 	size_t n = 0;
-	int fd[2][2];
+	int fd[STUB_PAIRS][2];
 	int r = 0;
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 2 * STUB_PAIRS; i++)
 		fd[i / 2][i % 2] = stub_open(what, stub_name[i / 2][i % 2]);
 	for (size_t i = 0; i < found->n && !r; i++) {
 		if (found->link[i].pods ||
@@ -156,7 +160,7 @@ static int filters_remove(const struct uninstall *what, struct nl *nl,
 		r = hook_detach_tc(nl, found->link[i].ifindex, err);
 		n++;
 	}
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 2 * STUB_PAIRS; i++)
 		closep(&fd[i / 2][i % 2]);
 	if (n)
 		uninstall_say(what, "filters of %zu devices removed", n);
@@ -271,11 +275,78 @@ static int table_clean(struct nl *nl, struct err *err)
 	return r == -ENOENT || is_without_ipv6(r) ? 0 : r;
 }
 
+/* ---- routes to other nodes' pods ----------------------------------------- */
+
+struct our_routes {
+	struct nl_batch *batch;
+	size_t n;
+	uint8_t family;
+};
+
+/* A dump's answer, sent back as the request to delete it. */
+static int route_note(const struct nlmsghdr *msg, void *user)
+{
+	const struct rtmsg *route = NLMSG_DATA(msg);
+	struct our_routes *found = user;
+
+	if (msg->nlmsg_type != RTM_NEWROUTE ||
+	    route->rtm_protocol != WIRE_RULE_PROTOCOL ||
+	    route->rtm_table != RT_TABLE_MAIN ||
+	    found->batch->n == NL_BATCH_MAX)
+		return 0;
+	nl_put(found->batch, "remove a route to pods", ESRCH, RTM_DELROUTE, 0,
+	       NLMSG_DATA(msg), msg->nlmsg_len - (uint32_t)NLMSG_LENGTH(0));
+	found->n++;
+	return 0;
+}
+
+static int routes_clean_once(struct nl *nl, uint8_t family, size_t *ret_n,
+                             struct err *err)
+{
+	const struct rtmsg body = {.rtm_family = family};
+	struct nl_batch batch;
+	struct our_routes found = {.batch = &batch};
+	int r;
+
+	nl_batch_begin(&batch, nl);
+	r = nl_dump(nl, RTM_GETROUTE, &body, sizeof(body), route_note, NULL,
+	            &found, err);
+	*ret_n = found.n;
+	if (r)
+		return is_without_ipv6(r) ? 0 : r;
+	return found.n ? nl_batch_run(&batch, err) : 0;
+}
+
+static int routes_clean(const struct uninstall *what, struct nl *nl,
+                        struct err *err)
+{
+	static const uint8_t family[] = {AF_INET, AF_INET6};
+	size_t all = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(family); i++) {
+		size_t n = 0, tries = LINKS_MAX;
+
+		do {
+			int r = routes_clean_once(nl, family[i], &n, err);
+
+			if (r)
+				return r;
+			all += n;
+		} while (n && tries--);
+	}
+	if (all)
+		uninstall_say(what, "%zu routes to other nodes' pods removed",
+		              all);
+	return 0;
+}
+
 int uninstall_net(const struct uninstall *what, struct nl *nl, struct err *err)
 {
 	int r = devices_clean(what, nl, err);
 
 	if (!r)
 		r = rules_clean(what, nl, err);
+	if (!r)
+		r = routes_clean(what, nl, err);
 	return r ? r : table_clean(nl, err);
 }

@@ -17,6 +17,7 @@ static const struct kind {
 } kinds[] = {
 	{"Pod",           "",                  "v1", OBJECT_POD      },
 	{"Namespace",     "",                  "v1", OBJECT_NAMESPACE},
+	{"Node",          "",                  "v1", OBJECT_NODE     },
 	{"NetworkPolicy", "networking.k8s.io", "v1", OBJECT_NETPOL   },
 	/* Long gone from the API; passing it over would leave pods open. */
 	{"NetworkPolicy", "extensions",        "",   OBJECT_NETPOL   },
@@ -80,8 +81,10 @@ static int type_parse(struct parse *p, json_t *doc, enum object_kind *ret)
 	return find_kind(p, kind, api, ret);
 }
 
-static int name_parse(struct parse *p, json_t *meta, bool namespaced)
+/* Names of namespaces are labels; all others may hold dots. */
+static int name_parse(struct parse *p, json_t *meta, enum object_kind kind)
 {
+	const bool namespaced = kind != OBJECT_NAMESPACE && kind != OBJECT_NODE;
 	const char *name, *ns = NULL;
 	int r = parse_string(p, meta, "name", &name);
 
@@ -92,7 +95,8 @@ static int name_parse(struct parse *p, json_t *meta, bool namespaced)
 	if (!name || !*name)
 		return parse_fail(p, "'name' is missing");
 	/* Only then into sentences: what is no name may hold anything. */
-	if (namespaced ? !syntax_is_dns_name(name) : !syntax_is_dns_label(name))
+	if (kind == OBJECT_NAMESPACE ? !syntax_is_dns_label(name)
+	                             : !syntax_is_dns_name(name))
 		return parse_fail(p, "'%.63s' is not a name", name);
 	r = parse_copy(p, name, &p->name);
 	if (r || !namespaced)
@@ -104,7 +108,7 @@ static int name_parse(struct parse *p, json_t *meta, bool namespaced)
 	return parse_copy(p, ns, &p->ns);
 }
 
-static int meta_parse(struct parse *p, json_t *doc, bool namespaced,
+static int meta_parse(struct parse *p, json_t *doc, enum object_kind kind,
                       struct labels *ret)
 {
 	json_t *meta, *labels;
@@ -114,7 +118,7 @@ static int meta_parse(struct parse *p, json_t *doc, bool namespaced,
 	if (r)
 		return r;
 	mark = parse_enter(p, "metadata");
-	r = name_parse(p, meta, namespaced);
+	r = name_parse(p, meta, kind);
 	if (!r)
 		r = parse_object(p, meta, "labels", &labels);
 	if (r)
@@ -156,7 +160,7 @@ static int ns_parse(struct parse *p, struct namespace *ret)
 static int body_parse(struct parse *p, json_t *doc, struct object *object)
 {
 	struct labels labels = {};
-	int r = meta_parse(p, doc, object->kind != OBJECT_NAMESPACE, &labels);
+	int r = meta_parse(p, doc, object->kind, &labels);
 
 	if (r)
 		return r;
@@ -169,6 +173,9 @@ static int body_parse(struct parse *p, json_t *doc, struct object *object)
 	case OBJECT_NAMESPACE:
 		object->ns.labels = labels;
 		return ns_parse(p, &object->ns);
+	case OBJECT_NODE:
+		object->node.name = p->name;
+		return node_parse(p, doc, &object->node);
 	default:
 		object->netpol.ns = p->ns;
 		object->netpol.name = p->name;

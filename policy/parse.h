@@ -63,3 +63,4 @@ int port_spec_parse(struct parse *p, json_t *object, struct port_spec *ret);
 /* @p: kind, ns and name are set.  Fills all but ns and name. */
 int netpol_parse(struct parse *p, json_t *doc, struct netpol *ret);
 int pod_parse(struct parse *p, json_t *doc, struct pod *ret);
+int node_parse(struct parse *p, json_t *doc, struct node_object *ret);
