@@ -11,6 +11,7 @@
 #include "daemon/node.h"
 #include "daemon/reconcile.h"
 #include "daemon/server.h"
+#include "daemon/services.h"
 #include "daemon/store.h"
 
 #define STRAYS_MAX 256
@@ -24,6 +25,7 @@ struct daemon {
 	struct node node;
 	struct dp *dp;
 	struct reconcile *reconcile;
+	struct services *services; /* NULL in a dry run */
 	struct flowlog *flowlog;
 	struct server *server;
 	struct loop_timer reap; /* ends closing endpoints, see attachment.h */
@@ -36,4 +38,5 @@ struct daemon {
 extern const struct server_op cni_ops[];    /* ops_cni.c */
 extern const struct server_op show_ops[];   /* ops_show.c: status, lists */
 extern const struct server_op flow_ops[];   /* ops_flow.c: flows, conntrack */
+extern const struct server_op service_ops[]; /* ops_service.c */
 extern const struct server_op policy_ops[]; /* ops_policy.c: get, why, verify */

@@ -36,7 +36,8 @@ struct stiled {
 };
 
 static const struct server_op *const tables[] = {cni_ops, show_ops, flow_ops,
-                                                 policy_ops, NULL};
+                                                 policy_ops, service_ops,
+                                                 NULL};
 
 /* ---- what wakes us ---- */
 
@@ -51,6 +52,7 @@ static void signals_ready(struct loop_fd *self, uint32_t epoll_events)
 	if (info.ssi_signo == SIGHUP) {
 		log_info("SIGHUP: everything is compared anew");
 		reconcile_reread(s->daemon.reconcile);
+		services_reread(s->daemon.services);
 		return;
 	}
 	log_info("%s: stopping; what is attached stays attached",
@@ -84,6 +86,8 @@ static void something_changed(void *user)
 
 	if (daemon->reconcile)
 		reconcile_schedule(daemon->reconcile);
+	if (daemon->services)
+		services_schedule(daemon->services);
 }
 
 /* ---- start ---- */
@@ -183,6 +187,19 @@ static int start_reconcile(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+static int start_services(struct daemon *daemon, struct err *err)
+{
+	const struct services_deps deps = {
+		.config = &daemon->config,
+		.loop = daemon->loop,
+		.dp = daemon->dp,
+		.store = &daemon->store,
+		.node = &daemon->node,
+	};
+
+	return daemon->dp ? services_new(&deps, &daemon->services, err) : 0;
+}
+
 static int start_source(struct stiled *s, struct err *err)
 {
 	const struct config *config = &s->daemon.config;
@@ -209,6 +226,8 @@ static void first_pass(struct daemon *daemon)
 		log_err("the first pass: %s; it is tried again", err.text);
 		reconcile_schedule(daemon->reconcile);
 	}
+	services_schedule(daemon->services);
+	services_settle(daemon->services);
 	/* Reading all the manifests took more than keeping them does. */
 	(void)malloc_trim(0);
 }
@@ -217,6 +236,7 @@ static void first_pass(struct daemon *daemon)
 static void settle(struct daemon *daemon)
 {
 	reconcile_settle(daemon->reconcile);
+	services_settle(daemon->services);
 }
 
 static int start_service(struct daemon *daemon, struct err *err)
@@ -258,6 +278,8 @@ static int start(struct stiled *s, struct err *err)
 	if (!r)
 		r = start_reconcile(daemon, err);
 	if (!r)
+		r = start_services(daemon, err);
+	if (!r)
 		r = start_source(s, err);
 	if (r || daemon->config.dry_run)
 		return r;
@@ -274,6 +296,7 @@ static void stop(struct stiled *s)
 	server_free(daemon->server);
 	source_dir_close(s->source);
 	flowlog_free(daemon->flowlog);
+	services_free(daemon->services);
 	reconcile_free(daemon->reconcile);
 	dp_close(daemon->dp);
 	for (int f = 0; f < FAMILY__COUNT; f++)

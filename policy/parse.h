@@ -63,3 +63,8 @@ int port_spec_parse(struct parse *p, json_t *object, struct port_spec *ret);
 /* @p: kind, ns and name are set.  Fills all but ns and name. */
 int netpol_parse(struct parse *p, json_t *doc, struct netpol *ret);
 int pod_parse(struct parse *p, json_t *doc, struct pod *ret);
+/* Fill all but ns and name; the labels are the object's. */
+int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
+                  struct service_object *ret);
+int slice_parse(struct parse *p, json_t *doc, const struct labels *labels,
+                struct slice_object *ret);
