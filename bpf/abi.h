@@ -379,9 +379,20 @@ _Static_assert(sizeof(struct service) == 8, "service layout");
 struct backend {
 	struct addr addr;
 	__be16 port;
-	__u8 zero[6];
+	__u8 zero[2];
+	__u32 tag; /* of the service it was written for, see service_tag() */
 };
 _Static_assert(sizeof(struct backend) == 24, "backend layout");
+
+/*
+ * Elements of a map are recycled at once: who read a service's value while it
+ * was replaced sees by the tag that a backend is not that service's.
+ */
+static inline __u32 service_tag(const struct service_key *key)
+{
+	return key->vip.word[0] ^ key->vip.word[1] * 3 ^ key->vip.word[2] * 5 ^
+	       key->vip.word[3] * 7 ^ ((__u32)key->port << 8 | key->proto);
+}
 
 #define SERVICE_MAX 65536u
 #define BACKEND_MAX 262144u
@@ -405,7 +416,8 @@ enum event_type { EVENT_FLOW = 1, EVENT_DROP = 2, EVENT_END = 3 };
 
 struct event {
 	__u64 time_ns;           /* boot time */
-	struct flow_tuple tuple; /* of the packet; of the opener's at an end */
+	struct flow_tuple tuple; /* as judged: of the packet; at an end, of the
+	                          * opener's */
 	__u8 type;               /* enum event_type */
 	__u8 reason;             /* enum drop */
 	__u8 hook;               /* enum hook */
@@ -417,9 +429,11 @@ struct event {
 	__u32 length;               /* of the packet, bytes */
 	struct flow_count count[2]; /* EVENT_END: opener's, answers */
 	__u32 flags;                /* enum flow_flags, when there is a flow */
-	__u32 zero;
+	__be16 vip_port; /* with vip: what was asked for, when that was a … */
+	__u8 zero[2];
+	struct addr vip; /* … service and tuple has its backend; else 0 */
 };
-_Static_assert(sizeof(struct event) == 120, "event layout");
+_Static_assert(sizeof(struct event) == 136, "event layout");
 
 #define EVENT_RING_BYTES (1u << 20)
 

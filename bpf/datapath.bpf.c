@@ -38,7 +38,12 @@ int from_pod(struct __sk_buff *skb)
 	if (pkt.icmp_error)
 		return quote_follow(skb, &pkt);
 	r = follow(skb, &pkt);
-	return r == FOLLOW_MISS ? open_from_pod(skb, &pkt) : r;
+	if (r == FOLLOW_TAKEN) {
+		pkt.tuple.zero[0] = 1; /* a key of its own, see service.h */
+		pkt.xlate = XLATE_PORT;
+		r = follow(skb, &pkt);
+	}
+	return r <= FOLLOW_MISS ? open_from_pod(skb, &pkt) : r;
 }
 
 /* The node's stack sends to a pod: we see it ahead of the veth. */

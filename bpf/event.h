@@ -46,6 +46,30 @@ struct judgement {
 	__u32 epoch; /* sum in which it was made */
 };
 
+/* Where new entries are put together: too large for the stack. */
+struct scratch {
+	struct flow flow;
+	struct flow far;        /* the far side of a translated one */
+	struct judgement j;     /* of a stale flow */
+	struct flow_tuple wire; /* of a packet that opens a flow, as it came */
+	struct flow_key near;   /* of wire, when it is translated */
+	__u8 bytes[144];        /* a quote, made or read; an event */
+} __attribute__((aligned(8)));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+static __always_inline struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratches, &zero);
+}
+
 static __always_inline void event_send(struct event *ev)
 {
 	__u64 over = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) -
@@ -76,6 +100,14 @@ static __always_inline void event_fill(struct event *ev, const struct pkt *pkt,
 	ev->tcp = pkt->tcp;
 	ev->ifindex = ifindex;
 	ev->length = pkt->len;
+	if (pkt->xlate & XLATE_SERVICE) {
+		const struct scratch *s = scratch_get();
+
+		if (s) {
+			ev->vip = s->wire.daddr;
+			ev->vip_port = s->wire.dport;
+		}
+	}
 	if (!j)
 		return;
 	ev->identity[0] = j->identity[0];

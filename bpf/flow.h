@@ -13,28 +13,6 @@
 #include "policy.h"
 #include "tunnel.h"
 
-/* Where new entries are put together: too large for the stack. */
-struct scratch {
-	struct flow flow;
-	struct flow far;    /* the far side of a translated one */
-	struct judgement j; /* of a stale flow */
-	__u8 bytes[128];    /* a quote, made or read */
-} __attribute__((aligned(8)));
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct scratch);
-} scratches SEC(".maps");
-
-static __always_inline struct scratch *scratch_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&scratches, &zero);
-}
-
 static __always_inline __u32 flow_now(void)
 {
 	return bpf_ktime_get_coarse_ns() >> FLOW_TICK_SHIFT;
@@ -81,6 +59,14 @@ static __always_inline bool flow_key_make(const struct flow_tuple *t,
 	else
 		key->ends = *t;
 	return swapped;
+}
+
+static __always_inline bool flow_key_equal(const struct flow_key *a,
+                                           const struct flow_key *b)
+{
+	return a->ends.tail == b->ends.tail &&
+	       addr_equal(&a->ends.saddr, &b->ends.saddr) &&
+	       addr_equal(&a->ends.daddr, &b->ends.daddr);
 }
 
 /* 32 bits of the key: independent products, so the multiplier pipelines. */
@@ -243,17 +229,27 @@ static __always_inline void flow_tell(const struct pkt *pkt, __u32 ifindex,
 	event_send(ev);
 }
 
-/* The opener's tuple on the pods' side of an entry found as @t, way @d. */
+/*
+ * What is judged of an entry found as @t, way @d: the opener's tuple; of a
+ * translated one, with the source of its near side and the destination of its
+ * far side.
+ */
 static __always_inline void flow_opener(const struct flow *f,
                                         const struct flow_tuple *t, int d,
                                         struct flow_tuple *to)
 {
-	if (f->flags & FLOW_XLATE_OUT)
-		*to = f->other;
-	else if (d)
+	if (d)
 		tuple_reverse(t, to);
 	else
 		*to = *t;
+	if (f->flags & FLOW_XLATE_OUT) {
+		to->saddr = f->other.saddr;
+		to->sport = f->other.sport;
+	} else if (f->flags & FLOW_XLATE_IN) {
+		to->daddr = f->other.daddr;
+		to->dport = f->other.dport;
+		to->zero[0] = 0;
+	}
 }
 
 /* Does the flow go to, or come from, another node than its ends live on? */
@@ -309,8 +305,7 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	}
 	/* Somebody else's address now: the flow was another pod's. */
 	if (j->endpoint[0] != s->flow.way[0].endpoint ||
-	    (!(s->flow.flags & (FLOW_XLATE_OUT | FLOW_XLATE_IN)) &&
-	     j->endpoint[1] != s->flow.way[1].endpoint)) {
+	    j->endpoint[1] != s->flow.way[1].endpoint) {
 		flow_set(f, FLOW_DEAD);
 		return DROP_ENDPOINT_CLOSED;
 	}

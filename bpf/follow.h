@@ -7,7 +7,9 @@
 #include "flow.h"
 #include "route.h"
 
-#define FOLLOW_MISS (-2) /* no TC verdict: open it */
+#define FOLLOW_MISS  (-2) /* no TC verdict: open it */
+#define FOLLOW_TAKEN (-3) /* nor this: its tuple is a service flow's far one \
+	                   */
 
 /* One-way traffic moves to the main table after this much. */
 #define MOVE_PACKETS 16
@@ -132,6 +134,27 @@ __noinline int pair_stands(const struct flow_key *of)
 	return pair && pair->tag == tag;
 }
 
+/* The other side of a translated flow that is over is over too. */
+__noinline int pair_end(const struct flow_key *of, __u32 tag)
+{
+	struct flow_key near;
+	const struct flow *f;
+	struct flow_key key;
+	struct flow *pair;
+	__u32 pair_tag;
+
+	if (!of)
+		return 0;
+	near = *of; /* 6.1 wants keys on the stack */
+	f = flow_find(&near, tag);
+	if (!f)
+		return 0;
+	pair = flow_pair(&f->other, &key, &pair_tag);
+	if (pair && pair->tag == pair_tag)
+		flow_set(pair, FLOW_DEAD);
+	return 0;
+}
+
 /*
  * follow_translated - send the packet of a translated flow along @way.
  *
@@ -158,12 +181,21 @@ __noinline int follow_translated(struct __sk_buff *skb, struct pkt *pkt,
 	return route_along(skb, pkt, way, &to);
 }
 
-static __always_inline int follow_cut(struct __sk_buff *skb,
-                                      const struct pkt *pkt, int why)
+/* Told with what was judged, which flow_rejudge() left in scratch. */
+static __always_inline int follow_cut(struct __sk_buff *skb, struct pkt *pkt,
+                                      int why)
 {
 	struct scratch *s = scratch_get();
 
-	return s ? drop(skb, pkt, &s->j, why) : TC_ACT_SHOT;
+	if (!s)
+		return TC_ACT_SHOT;
+	if (s->flow.flags & FLOW_XLATE_IN) {
+		s->wire = pkt->tuple;
+		pkt->tuple = s->far.other;
+		if (!addr_equal(&s->wire.daddr, &pkt->tuple.daddr))
+			pkt->xlate |= XLATE_SERVICE;
+	}
+	return drop(skb, pkt, &s->j, why);
 }
 
 static __always_inline bool is_syn(const struct pkt *pkt)
@@ -181,6 +213,8 @@ static __always_inline bool follow_rides(const struct flow_key *key,
                                          bool young)
 {
 	if (flow_closing(flags) && is_syn(pkt)) {
+		if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))
+			pair_end(key, f->tag);
 		flow_set(f, FLOW_DEAD);
 		return false;
 	}
@@ -209,7 +243,9 @@ static __always_inline void follow_count(struct flow *f, const struct pkt *pkt,
  *
  * A global function: verified once for all hooks, and the openers get the
  * stack that it used.
- * Return: a TC verdict, or FOLLOW_MISS when no flow from its side knows it.
+ * Return: a TC verdict; FOLLOW_MISS when no flow from its side knows it;
+ * FOLLOW_TAKEN, of what a pod sends, when its tuple is that by which answers to
+ * another flow are known: it has to be told apart.
  */
 __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 {
@@ -259,7 +295,10 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 			return FOLLOW_MISS;
 	}
 	if (way.from != pkt->from)
-		return FOLLOW_MISS;
+		return !d && flags & FLOW_XLATE_OUT &&
+		                       pkt->hook == HOOK_FROM_POD
+		               ? FOLLOW_TAKEN
+		               : FOLLOW_MISS;
 	/* Answers go to a node; only that one may send. */
 	if (config.tunnel_ifindex && pkt->from == FROM_TUNNEL &&
 	    !tunnel_sender_is(skb, node))

@@ -28,7 +28,8 @@ static __always_inline int nat_reserve(struct scratch *s,
 	bool swapped = flow_key_make(t, &key);
 	__u32 tag = flow_tag(&key);
 
-	if (flow_main(&key, tag))
+	/* Of a pod that asks itself, it may be the near side's own. */
+	if (flow_key_equal(&key, &s->near) || flow_main(&key, tag))
 		return 1;
 	s->far.tag = tag;
 	s->far.flags &= ~FLOW_REVERSED;
@@ -62,24 +63,30 @@ static long nat_try(__u32 i, void *ctx)
 }
 
 /*
- * nat_pick - reserve a far tuple for the masqueraded flow in scratch.
+ * nat_pick - reserve a far tuple for the translated flow in scratch.
  *
  * scratch.flow.other: the opener's tuple as it leaves, source port still the
  * pod's; on success its port is the one reserved and the far entry stands.
+ * What goes to a service keeps its port if it can: only a live connection of
+ * the pod to the very backend can have it.
  * Ports are shared between destinations: only the whole tuple must be new
  * (RFC 4787 4.1 would rather have one mapping an endpoint; exhaustion hurts
  * more).  Return: DROP_NONE or DROP_NAT_PORTS.
  */
-__noinline int nat_pick(__u32 proto)
+__noinline int nat_pick(__u32 proto, __u32 xlate)
 {
 	struct scratch *s = scratch_get();
 	struct nat_search n = {};
 
 	if (!s)
 		return DROP_NAT_PORTS;
-	if (!nat_port_free(proto))
-		return nat_reserve(s, &s->flow.other) ? DROP_NAT_PORTS
-		                                      : DROP_NONE;
+	if (!nat_port_free(proto) || !(xlate & (XLATE_MASQ | XLATE_PORT))) {
+		if (!nat_reserve(s, &s->flow.other))
+			return DROP_NONE;
+		if (!nat_port_free(proto))
+			return DROP_NAT_PORTS;
+		count(COUNTER_NAT_RETRY);
+	}
 	n.start = bpf_get_prandom_u32();
 	bpf_loop(NAT_TRIES, nat_try, &n, 0);
 	return n.found ? DROP_NONE : DROP_NAT_PORTS;

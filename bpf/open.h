@@ -13,6 +13,7 @@
 #include "nat.h"
 #include "neighbour.h"
 #include "route.h"
+#include "service.h"
 
 /* The parts of a new flow that every opener fills alike. */
 static __always_inline void flow_begin(struct flow *f, const struct pkt *pkt,
@@ -34,6 +35,120 @@ static __always_inline void flow_begin(struct flow *f, const struct pkt *pkt,
 	f->owner = j->endpoint[0] ? j->endpoint[0] : j->endpoint[1];
 }
 
+/* Our near entry could not stand: the far one that we reserved goes. */
+static __always_inline void translated_undo(struct scratch *s)
+{
+	struct flow_key key;
+	struct flow *f;
+
+	flow_key_make(&s->flow.other, &key);
+	f = flow_young(&key);
+	if (f)
+		flow_set(f, FLOW_DEAD);
+}
+
+/* The source that the far side sees, in scratch.flow.other; not its port. */
+static __always_inline int translated_source(struct scratch *s,
+                                             const struct pkt *pkt)
+{
+	__u32 ifindex = s->flow.way[0].ifindex;
+	struct flow_tuple *far = &s->flow.other;
+	const struct uplink *uplink;
+
+	if (!(pkt->xlate & XLATE_MASQ)) {
+		/* A pod that is its own backend must answer to us. */
+		if (addr_equal(&far->saddr, &far->daddr))
+			far->saddr = s->wire.daddr;
+		return DROP_NONE;
+	}
+	uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
+	if (!uplink)
+		return DROP_NO_ROUTE;
+	far->saddr = uplink->addr[pkt->v6 ? FAMILY_V6 : FAMILY_V4];
+	if (!far->saddr.half[0] && !far->saddr.half[1])
+		return DROP_NO_MASQUERADE;
+	return DROP_NONE;
+}
+
+/* Both entries of the flow in scratch, but for the far one's tag and port. */
+static __always_inline int translated_make(struct scratch *s,
+                                           const struct pkt *pkt,
+                                           const struct judgement *j)
+{
+	int why;
+
+	s->flow.other = pkt->tuple;
+	why = translated_source(s, pkt);
+	if (why)
+		return why;
+	s->far = s->flow;
+	s->far.flags |= FLOW_XLATE_OUT;
+	s->far.other = s->wire;
+	__builtin_memset(&s->far.way[0], 0, sizeof(s->far.way[0]));
+	s->far.way[0].seen = s->flow.opened;
+	s->far.way[0].endpoint = j->endpoint[0];
+	s->flow.flags |= FLOW_XLATE_IN;
+	if (flow_key_make(&s->wire, &s->near))
+		s->flow.flags |= FLOW_REVERSED;
+	s->flow.tag = flow_tag(&s->near);
+	s->flow.way[1].from = 0; /* answers meet the far side */
+	s->flow.count[0].packets = 1;
+	s->flow.count[0].bytes = pkt->len;
+	return DROP_NONE;
+}
+
+/*
+ * Put the near entry.  Who loses the race for it gives its far tuple back, and
+ * the winner's flow, its backend and port included, is in scratch then.
+ */
+static __always_inline int translated_insert(struct scratch *s)
+{
+	struct flow_key key = s->near; /* 6.1 wants keys on the stack */
+	__u32 tag = s->flow.tag;
+	const struct flow *f;
+	int r = flow_insert(&key, &s->flow);
+
+	if (!r)
+		return 0;
+	translated_undo(s);
+	f = r == 1 ? flow_young(&key) : NULL;
+	if (!f || !(f->flags & FLOW_XLATE_IN))
+		return DROP_FLOW_TABLE;
+	s->flow = *f;
+	asm volatile("" ::: "memory");
+	return f->tag == tag ? 1 : DROP_FLOW_TABLE;
+}
+
+/*
+ * open_translated - a flow whose far end sees other ends than its near end:
+ * through a service, with the node's address, or both.
+ *
+ * The far tuple is reserved first, then the near entry is made.
+ */
+__noinline int open_translated(struct __sk_buff *skb, struct pkt *pkt,
+                               const struct judgement *j)
+{
+	struct scratch *s = scratch_get();
+	int why;
+
+	if (!pkt || !j || !s)
+		return TC_ACT_SHOT;
+	why = translated_make(s, pkt, j);
+	if (!why)
+		why = nat_pick(pkt->tuple.proto, pkt->xlate);
+	if (why)
+		return drop(skb, pkt, j, why);
+	why = translated_insert(s);
+	if (why == DROP_FLOW_TABLE)
+		return drop(skb, pkt, j, why);
+	if (!why)
+		flow_tell(pkt, skb->ifindex, j, &s->flow);
+	pkt->tuple = s->wire;
+	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
+		return drop(skb, pkt, j, DROP_FRAGMENT);
+	return route_along(skb, pkt, &s->flow.way[0], &s->flow.other);
+}
+
 /*
  * open_finish - remember scratch.flow under the packet's tuple, send the
  * packet.
@@ -50,6 +165,8 @@ __noinline int open_finish(struct __sk_buff *skb, struct pkt *pkt,
 
 	if (!pkt || !j || !s)
 		return TC_ACT_SHOT;
+	if (pkt->xlate)
+		return open_translated(skb, pkt, j);
 	if (flow_key_make(&pkt->tuple, &key))
 		s->flow.flags |= FLOW_REVERSED;
 	s->flow.tag = flow_tag(&key);
@@ -95,90 +212,6 @@ static __always_inline int check_sender(struct __sk_buff *skb,
 	return mac_equal(ep->mac, mac) ? DROP_NONE : DROP_SPOOF_MAC;
 }
 
-/* Our near entry could not stand: the far one that we reserved goes. */
-static __always_inline void masquerade_undo(struct scratch *s)
-{
-	struct flow_key key;
-	struct flow *f;
-
-	flow_key_make(&s->flow.other, &key);
-	f = flow_young(&key);
-	if (f)
-		flow_set(f, FLOW_DEAD);
-}
-
-/* The far entry of the flow in scratch, but for its tag and its port. */
-static __always_inline int masquerade_far(struct scratch *s,
-                                          const struct pkt *pkt,
-                                          const struct judgement *j)
-{
-	__u32 number = j->endpoint[0], ifindex = s->flow.way[0].ifindex;
-	const struct uplink *uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
-	const struct endpoint *ep = bpf_map_lookup_elem(&endpoints, &number);
-	struct flow_tuple *far = &s->flow.other;
-
-	if (!uplink || !ep)
-		return DROP_NO_ROUTE;
-	*far = pkt->tuple;
-	far->saddr = uplink->addr[pkt->v6 ? FAMILY_V6 : FAMILY_V4];
-	if (!far->saddr.half[0] && !far->saddr.half[1])
-		return DROP_NO_MASQUERADE;
-	s->far = s->flow;
-	s->far.flags |= FLOW_XLATE_OUT;
-	s->far.other = pkt->tuple;
-	__builtin_memset(&s->far.way[0], 0, sizeof(s->far.way[0]));
-	s->far.way[0].seen = s->flow.opened;
-	s->far.way[0].endpoint = j->endpoint[0];
-	s->far.way[1].from = FROM_NET;
-	way_to_pod(&s->far.way[1], ep);
-	return DROP_NONE;
-}
-
-/*
- * open_masquerade - a flow that leaves with the node's address.
- *
- * The far tuple is reserved first, then the near entry is made; whoever loses
- * the race for that one gives its far tuple back and uses the winner's.
- */
-__noinline int open_masquerade(struct __sk_buff *skb, struct pkt *pkt,
-                               const struct judgement *j)
-{
-	struct scratch *s = scratch_get();
-	struct flow_key key;
-	struct flow *f;
-	int why;
-
-	if (!pkt || !j || !s)
-		return TC_ACT_SHOT;
-	why = masquerade_far(s, pkt, j);
-	if (!why)
-		why = nat_pick(pkt->tuple.proto);
-	if (why)
-		return drop(skb, pkt, j, why);
-	s->flow.flags |= FLOW_XLATE_IN;
-	s->flow.count[0].packets = 1;
-	s->flow.count[0].bytes = pkt->len;
-	if (flow_key_make(&pkt->tuple, &key))
-		s->flow.flags |= FLOW_REVERSED;
-	s->flow.tag = flow_tag(&key);
-	why = flow_insert(&key, &s->flow);
-	if (why) {
-		masquerade_undo(s);
-		f = why == 1 ? flow_young(&key) : NULL;
-		if (!f || !(f->flags & FLOW_XLATE_IN))
-			return drop(skb, pkt, j, DROP_FLOW_TABLE);
-		s->flow.other = f->other;
-		asm volatile("" ::: "memory");
-		if (f->tag != s->flow.tag)
-			return drop(skb, pkt, j, DROP_FLOW_TABLE);
-	} else {
-		flow_tell(pkt, skb->ifindex, j, &s->flow);
-	}
-	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
-		return drop(skb, pkt, j, DROP_FRAGMENT);
-	return route_along(skb, pkt, &s->flow.way[0], &s->flow.other);
-}
-
 /* To a pod here, to this node, or out.  scratch.flow is begun. */
 static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
                                       struct judgement *j, struct scratch *s)
@@ -217,7 +250,7 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 	s->flow.way[0].ifindex = way.ifindex;
 	s->flow.way[0].mtu = way.mtu;
 	if (config.masquerade && !j->no_masq)
-		return open_masquerade(skb, pkt, j);
+		pkt->xlate |= XLATE_MASQ;
 	s->flow.way[1].from = FROM_NET;
 	return open_finish(skb, pkt, j);
 }
@@ -240,16 +273,21 @@ __noinline int open_from_pod(struct __sk_buff *skb, struct pkt *pkt)
 {
 	struct scratch *s = scratch_get();
 	struct judgement j;
-	int spoof, why;
+	int none, spoof, why;
 
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
 	if (addr_is_martian(&pkt->tuple.daddr))
 		return drop(skb, pkt, NULL, DROP_MARTIAN);
+	s->wire = pkt->tuple;
+	pkt->tuple.zero[0] = 0;
+	none = service_pick(pkt);
 	why = judge(&pkt->tuple, &j);
 	spoof = check_sender(skb, &j);
 	if (spoof)
 		return drop(skb, pkt, &j, spoof);
+	if (none)
+		return drop(skb, pkt, &j, none);
 	if (why)
 		return drop(skb, pkt, &j, why);
 	if (!opens(pkt))

@@ -27,6 +27,16 @@
 
 enum frag { FRAG_NONE, FRAG_FIRST, FRAG_LATER };
 
+enum xlate {
+	XLATE_SERVICE = 1 << 0, /* to a backend instead of the service */
+	XLATE_MASQ = 1 << 1,    /* from the node's address */
+	XLATE_PORT = 1 << 2     /* from another port: its own is taken */
+};
+
+/*
+ * While a flow is opened, tuple is what is judged: source as it came,
+ * destination as it will be.  As it came is scratch.wire then.
+ */
 struct pkt {
 	struct flow_tuple tuple;
 	__u32 len;       /* of the IP packet, bytes */
@@ -40,7 +50,7 @@ struct pkt {
 	__u8 icmp_error; /* 1: an error that quotes a packet */
 	__u8 hook;       /* enum hook that sees it */
 	__u8 jumbo;      /* bytes of a header that segments will not bear */
-	__u8 zero;
+	__u8 xlate; /* enum xlate: how a flow that it opens is translated */
 	__u32 from; /* where it comes from, as flow_way.from */
 	__be32 frag_id;
 };

@@ -46,8 +46,10 @@ static __always_inline int route_along(struct __sk_buff *skb, struct pkt *pkt,
 {
 	int why;
 
-	if (way->to == WHERE_STACK || pkt->hook == HOOK_TO_POD)
-		return TC_ACT_OK;
+	if (way->to == WHERE_STACK || pkt->hook == HOOK_TO_POD) {
+		why = to ? rewrite(skb, pkt, to) : DROP_NONE;
+		return why ? drop(skb, pkt, NULL, why) : TC_ACT_OK;
+	}
 	if (pkt_exceeds(skb, pkt, way->mtu))
 		return icmp_too_big(skb, pkt, way->mtu);
 	if (pkt->ttl <= 1)

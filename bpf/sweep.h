@@ -50,6 +50,15 @@ static __always_inline void sweep_tell(const struct flow_key *key,
 		tuple_reverse(&key->ends, &ev->tuple);
 	else
 		ev->tuple = key->ends;
+	if (f->flags & FLOW_XLATE_IN) {
+		ev->tuple.zero[0] = 0;
+		if (!addr_equal(&ev->tuple.daddr, &f->other.daddr)) {
+			ev->vip = ev->tuple.daddr;
+			ev->vip_port = ev->tuple.dport;
+			ev->tuple.daddr = f->other.daddr;
+			ev->tuple.dport = f->other.dport;
+		}
+	}
 	ev->endpoint[0] = f->way[0].endpoint;
 	ev->endpoint[1] = f->way[1].endpoint;
 	ev->rule[0] = f->rule[0];

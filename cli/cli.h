@@ -108,6 +108,8 @@ int cmd_policy_get(const struct cli *cli, const struct args *args);
 int cmd_policy_why(const struct cli *cli, const struct args *args);
 int cmd_policy_verify(const struct cli *cli, const struct args *args);
 int cmd_flows(const struct cli *cli, const struct args *args);
+int cmd_service_list(const struct cli *cli, const struct args *args);
+int cmd_backend_list(const struct cli *cli, const struct args *args);
 int cmd_conntrack_list(const struct cli *cli, const struct args *args);
 int cmd_conntrack_flush(const struct cli *cli, const struct args *args);
 int cmd_map_list(const struct cli *cli, const struct args *args);

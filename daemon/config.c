@@ -270,7 +270,7 @@ static const struct key keys[] = {
 	{"masquerade",    "on|off",                          "pods leave with the node's address",
          masquerade_set,													  false, NULL      },
 	{"services",      "full|pods",                       "who gets ClusterIPs translated",                  NULL,             false,
-         "full"																    },
+         "pods"																    },
 	{"policy",        "enforce|audit",                   "audit: count denials, let pass",
          policy_set,													      false, NULL      },
 	{"run-dir",       "DIR",			     "of the socket",                                   run_dir_set,      false, NULL      },

@@ -13,6 +13,7 @@
 #include "daemon/peers.h"
 #include "daemon/reconcile.h"
 #include "daemon/server.h"
+#include "daemon/services.h"
 #include "daemon/store.h"
 
 #define STRAYS_MAX 256
@@ -29,6 +30,7 @@ struct daemon {
 	struct peers peers;
 	struct dp *dp;
 	struct reconcile *reconcile;
+	struct services *services; /* NULL in a dry run */
 	struct flowlog *flowlog;
 	struct server *server;
 	struct http *http;        /* NULL: not wanted */
@@ -41,7 +43,8 @@ struct daemon {
 };
 
 /* Tables of operations, each ended by a NULL name. */
-extern const struct server_op cni_ops[];    /* ops_cni.c */
-extern const struct server_op show_ops[];   /* ops_show.c: status, lists */
-extern const struct server_op flow_ops[];   /* ops_flow.c: flows, conntrack */
+extern const struct server_op cni_ops[];     /* ops_cni.c */
+extern const struct server_op show_ops[];    /* ops_show.c: status, lists */
+extern const struct server_op flow_ops[];    /* ops_flow.c: flows, conntrack */
+extern const struct server_op service_ops[]; /* ops_service.c */
 extern const struct server_op policy_ops[]; /* ops_policy.c: get, why, verify */

@@ -56,6 +56,13 @@ int dp_addrs_put(struct dp *dp, const struct addr *addr,
                  const struct addr_info *info, size_t n);
 int dp_prefixes_put(struct dp *dp, const struct prefix_key *key,
                     const struct prefix_info *info, size_t n);
+int dp_services_put(struct dp *dp, const struct service_key *key,
+                    const struct service *service, size_t n);
+int dp_service_remove(struct dp *dp, const struct service_key *key);
+/* @at: their places, see struct service. */
+int dp_backends_put(struct dp *dp, const uint32_t *at,
+                    const struct backend *backend, size_t n);
+int dp_backend_remove(struct dp *dp, uint32_t at);
 /*
  * dp_map_each - every entry of a map, by batches; @each returns 0 to go on,
  * anything else ends it and is returned.  Sizes are those of the map; values

@@ -107,6 +107,28 @@ int dp_prefixes_put(struct dp *dp, const struct prefix_key *key,
 	return map_put_all(dp, "prefixes", key, info, n);
 }
 
+int dp_services_put(struct dp *dp, const struct service_key *key,
+                    const struct service *service, size_t n)
+{
+	return map_put_all(dp, "services", key, service, n);
+}
+
+int dp_service_remove(struct dp *dp, const struct service_key *key)
+{
+	return map_remove(dp, "services", key);
+}
+
+int dp_backends_put(struct dp *dp, const uint32_t *at,
+                    const struct backend *backend, size_t n)
+{
+	return map_put_all(dp, "backends", at, backend, n);
+}
+
+int dp_backend_remove(struct dp *dp, uint32_t at)
+{
+	return map_remove(dp, "backends", &at);
+}
+
 static bool is_per_cpu(__u32 type)
 {
 	return type == BPF_MAP_TYPE_PERCPU_ARRAY ||

@@ -20,6 +20,7 @@ struct flow_names;
 struct kept {
 	struct event event;
 	struct text *who[2], *rule[DIR__COUNT], *why; /* see flow_view */
+	struct text *service;
 	unsigned audit;
 	unsigned zero;
 };

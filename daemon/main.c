@@ -42,8 +42,8 @@ struct stiled {
 	bool has_node, has_endpoints; /* opened, to be closed */
 };
 
-static const struct server_op *const tables[] = {cni_ops, show_ops, flow_ops,
-                                                 policy_ops, NULL};
+static const struct server_op *const tables[] = {
+	cni_ops, show_ops, flow_ops, policy_ops, service_ops, NULL};
 
 /* ---- what wakes us ---- */
 
@@ -58,6 +58,7 @@ static void signals_ready(struct loop_fd *self, uint32_t epoll_events)
 	if (info.ssi_signo == SIGHUP) {
 		log_info("SIGHUP: everything is compared anew");
 		reconcile_reread(s->daemon.reconcile);
+		services_reread(s->daemon.services);
 		return;
 	}
 	log_info("%s: stopping; what is attached stays attached",
@@ -92,6 +93,8 @@ static void something_changed(void *user)
 	pod_cidrs_learn(daemon);
 	if (daemon->reconcile)
 		reconcile_schedule(daemon->reconcile);
+	if (daemon->services)
+		services_schedule(daemon->services);
 }
 
 /* Devices and addresses; routes may have gone with them. */
@@ -258,6 +261,19 @@ static int start_kube(struct stiled *s, struct err *err)
 	                        &s->daemon.kube, err);
 }
 
+static int start_services(struct daemon *daemon, struct err *err)
+{
+	const struct services_deps deps = {
+		.config = &daemon->config,
+		.loop = daemon->loop,
+		.dp = daemon->dp,
+		.store = &daemon->store,
+		.node = &daemon->node,
+	};
+
+	return daemon->dp ? services_new(&deps, &daemon->services, err) : 0;
+}
+
 static int start_source(struct stiled *s, struct err *err)
 {
 	const struct config *config = &s->daemon.config;
@@ -291,6 +307,8 @@ static void first_pass(struct daemon *daemon)
 		log_err("the first pass: %s; it is tried again", err.text);
 		reconcile_schedule(daemon->reconcile);
 	}
+	services_schedule(daemon->services);
+	services_settle(daemon->services);
 	/* Reading all the manifests took more than keeping them does. */
 	(void)malloc_trim(0);
 }
@@ -299,6 +317,7 @@ static void first_pass(struct daemon *daemon)
 static void settle(struct daemon *daemon)
 {
 	reconcile_settle(daemon->reconcile);
+	services_settle(daemon->services);
 }
 
 static int start_service(struct daemon *daemon, struct err *err)
@@ -343,6 +362,8 @@ static int start(struct stiled *s, struct err *err)
 	if (!r)
 		r = start_reconcile(daemon, err);
 	if (!r)
+		r = start_services(daemon, err);
+	if (!r)
 		r = start_source(s, err);
 	if (r || daemon->config.dry_run)
 		return r;
@@ -365,6 +386,7 @@ static void stop(struct stiled *s)
 	source_dir_close(s->source);
 	source_kube_close(daemon->kube);
 	flowlog_free(daemon->flowlog);
+	services_free(daemon->services);
 	reconcile_free(daemon->reconcile);
 	peers_close(&daemon->peers);
 	dp_close(daemon->dp);

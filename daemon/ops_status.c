@@ -130,6 +130,12 @@ static json_t *problems_json(const struct daemon *daemon)
 	if (pod_cidrs_problem(daemon))
 		(void)json_array_extend(list, pod_cidrs_problem(daemon));
 	json_decref(applied);
+	if (daemon->services) {
+		json_t *services = services_problems(daemon->services);
+
+		(void)json_array_extend(list, services);
+		json_decref(services);
+	}
 	return list;
 }
 
@@ -173,6 +179,16 @@ json_t *show_status(struct daemon *daemon, const json_t *request)
 	                  daemon->config.audit ? "audit" : "enforce",
 	                  "masquerade", (int)daemon->config.masquerade));
 	put_objects(status, daemon);
+	if (daemon->services) {
+		size_t services, backends;
+
+		services_count(daemon->services, &services, &backends);
+		(void)json_object_update_new(
+			status,
+			json_pack("{s:s, s:I, s:I}", "services_mode", "pods",
+		                  "service_ports", (json_int_t)services,
+		                  "backends", (json_int_t)backends));
+	}
 	if (daemon->reconcile) {
 		(void)json_object_set_new(
 			status, "revision",

@@ -33,8 +33,8 @@ static void changed(struct store *store)
 /* The groups whose kinds we read need no saying. */
 static bool is_own_group(const char *group, size_t len)
 {
-	static const char *const own[] = {"", "networking.k8s.io",
-	                                  "extensions"};
+	static const char *const own[] = {"", "networking.k8s.io", "extensions",
+	                                  "discovery.k8s.io"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (strlen(own[i]) == len && !memcmp(own[i], group, len))
@@ -147,6 +147,7 @@ static int object_note(struct store *store, struct store_object *object,
 static void object_remove(struct store *store, struct store_object *object)
 {
 	store->refused -= !!object->error;
+	store->changed[object->object.kind] = store->revision + 1;
 	HASH_DEL(store->objects, object);
 	object_free(object);
 }
@@ -203,6 +204,7 @@ static int object_replace(struct store *store, const char *id,
 	object->arena = arena;
 	object->object = *got;
 	object->whole = !error;
+	store->changed[got->kind] = store->revision + 1;
 	changed(store);
 	return 0;
 }

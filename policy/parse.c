@@ -21,6 +21,8 @@ static const struct kind {
 	{"NetworkPolicy", "networking.k8s.io", "v1", OBJECT_NETPOL   },
 	/* Long gone from the API; passing it over would leave pods open. */
 	{"NetworkPolicy", "extensions",        "",   OBJECT_NETPOL   },
+	{"Service",       "",                  "v1", OBJECT_SERVICE  },
+	{"EndpointSlice", "discovery.k8s.io",  "v1", OBJECT_SLICE    },
 };
 
 static bool kind_is(const struct kind *k, const char *kind, size_t n,
@@ -176,6 +178,14 @@ static int body_parse(struct parse *p, json_t *doc, struct object *object)
 	case OBJECT_NODE:
 		object->node.name = p->name;
 		return node_parse(p, doc, &object->node);
+	case OBJECT_SERVICE:
+		object->service.ns = p->ns;
+		object->service.name = p->name;
+		return service_parse(p, doc, &labels, &object->service);
+	case OBJECT_SLICE:
+		object->slice.ns = p->ns;
+		object->slice.name = p->name;
+		return slice_parse(p, doc, &labels, &object->slice);
 	default:
 		object->netpol.ns = p->ns;
 		object->netpol.name = p->name;

@@ -64,3 +64,8 @@ int port_spec_parse(struct parse *p, json_t *object, struct port_spec *ret);
 int netpol_parse(struct parse *p, json_t *doc, struct netpol *ret);
 int pod_parse(struct parse *p, json_t *doc, struct pod *ret);
 int node_parse(struct parse *p, json_t *doc, struct node_object *ret);
+/* Fill all but ns and name; the labels are the object's. */
+int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
+                  struct service_object *ret);
+int slice_parse(struct parse *p, json_t *doc, const struct labels *labels,
+                struct slice_object *ret);

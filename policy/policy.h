@@ -159,7 +159,7 @@ struct slice_endpoint {
 
 /* An EndpointSlice: label kubernetes.io/service-name says whose. */
 struct slice_object {
-	const char *ns, *name, *service;
+	const char *ns, *name, *service; /* service: NULL when nobody's */
 	struct slice_port *port;
 	size_t n_ports;
 	struct slice_endpoint *endpoint;

@@ -7,6 +7,7 @@
  * the first.  Arrays are not counted: they are an addition.
  */
 #include <linux/bpf.h>
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,7 +90,7 @@ struct way {
 	struct place at[2]; /* of the question, of the answer */
 	struct want want[2];
 	const char *from[2], *to[2]; /* by family */
-	bool masquerade;
+	bool translated;
 };
 
 static const struct way ways[] = {
@@ -129,7 +130,61 @@ static const struct way ways[] = {
          {"10.0.0.1", "fd00::1"},
          {RIG_WORLD4, RIG_WORLD6},
          true },
+	{"pod to a service of a pod here",
+         {FROM_POD(1), FROM_POD(2)},
+         {SENT, SENT},
+         {"10.0.0.1", "fd00::1"},
+         {"10.96.0.2", "fd00:96::2"},
+         true },
+	{"pod to a service of its own",
+         {FROM_POD(1), FROM_POD(1)},
+         {SENT, SENT},
+         {"10.0.0.1", "fd00::1"},
+         {"10.96.0.1", "fd00:96::1"},
+         true },
+	{"pod to a service of its node",
+         {FROM_POD(1), TO_POD(1)},
+         {STACK, STACK},
+         {"10.0.0.1", "fd00::1"},
+         {"10.96.0.3", "fd00:96::3"},
+         true },
+	{"pod to a service outside, masqueraded",
+         {FROM_POD(1), FROM_NETW},
+         {SENT, SENT},
+         {"10.0.0.1", "fd00::1"},
+         {"10.96.0.4", "fd00:96::4"},
+         true },
 };
+
+/* Port 80 of the services above, by the last number of their address. */
+static void services_put(struct bpfrun *run)
+{
+	static const char *const to[][FAMILY__COUNT] = {
+		{"10.0.0.1", "fd00::1" },
+		{"10.0.0.2", "fd00::2" },
+		{RIG_NODE4,  RIG_NODE6 },
+		{RIG_WORLD4, RIG_WORLD6},
+	};
+	static const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP};
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(to) * 4; i++) {
+		const enum family f = i & 1;
+		struct service_key key = {
+			.vip = A(f ? "fd00:96::" : "10.96.0.0"),
+			.port = htons(80),
+			.proto = proto[i >> 1 & 1],
+		};
+		const struct service service = {.first = i, .count = 1};
+		struct backend backend = {.addr = A(to[i / 4][f]),
+		                          .port = htons(8080)};
+
+		key.vip.byte[15] = (uint8_t)(i / 4 + 1);
+		backend.tag = service_tag(&key);
+		assert_int_equal(dp_backends_put(run->dp, &i, &backend, 1), 0);
+		assert_int_equal(dp_services_put(run->dp, &key, &service, 1),
+		                 0);
+	}
+}
 
 static struct spec question_of(const struct way *w, enum family f,
                                uint8_t proto)
@@ -161,7 +216,9 @@ static struct cost make_live(struct bpfrun *run, const struct way *w,
 	p = o.out;
 	assert_true(packet_read(&p, &seen));
 	*answer = spec_answer(ask, SYN | ACK);
-	if (w->masquerade) {
+	if (w->translated) {
+		answer->saddr = seen.daddr;
+		answer->sport = seen.dport;
 		answer->daddr = seen.saddr;
 		answer->dport = seen.sport;
 	}
@@ -180,6 +237,7 @@ static void an_established_packet_makes_one_hash_lookup(void **state)
 	static const uint8_t proto[] = {IPPROTO_TCP, IPPROTO_UDP};
 	unsigned int packets = 0;
 
+	services_put(*state);
 	for (size_t i = 0; i < 2 * 2 * ARRAY_SIZE(ways); i++) {
 		const struct way *w = &ways[i / 4];
 		const enum family f = i & 1;
@@ -220,6 +278,8 @@ static void what_a_first_packet_costs_is_said(void **state)
 
 	bpfrun_pod(run, 1, slot);
 	bpfrun_pod(run, 2, slot);
+	services_put(run);
+	bpfrun_flush(run);
 	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
 		struct spec ask = question_of(&ways[i], V4, IPPROTO_TCP);
 		struct spec answer;

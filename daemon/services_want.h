@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * services_want.h - what the maps of services should hold.
+ *
+ * Pure: Services, EndpointSlices and the node's addresses in, sorted arrays
+ * out.  Used of a service's endpoints: those that are ready; if none is, those
+ * that serve while they terminate.
+ */
+#pragma once
+
+#include "lib/arena.h"
+#include "policy/policy.h"
+
+struct services_input {
+	const struct service_object **service;
+	size_t n_services;
+	const struct slice_object **slice;
+	size_t n_slices;
+	/* What no service's address may be: of nodes, of pods. */
+	const struct addr *node;
+	size_t n_nodes;
+	const struct prefix *pods;
+	size_t n_pods;
+	size_t most_services, most_backends; /* that the maps may hold */
+};
+
+/* One port of one address of a service, and who answers there. */
+struct frontend {
+	struct service_key key;
+	const struct service_object *service; /* borrowed of the input */
+	const char *port_name;
+	struct backend *backend;                /* sorted, none twice */
+	const struct slice_endpoint **endpoint; /* whose each is */
+	size_t n;
+	uint64_t hash; /* of the backends, see backends_hash() */
+};
+
+struct services_problem {
+	const char *object; /* "Service/shop/web" */
+	const char *error;
+};
+
+struct services_want {
+	struct frontend *item; /* sorted by key, none twice */
+	size_t n;
+	struct services_problem *problem;
+	size_t n_problems;
+};
+
+/* @arena owns @ret, but for what is borrowed.  Sorts @input's services and
+ * slices in place.  0 or -ENOMEM. */
+int services_want(struct services_input *input, struct arena *arena,
+                  struct services_want *ret);
+
+int service_key_compare(const struct service_key *a,
+                        const struct service_key *b);
+/* Of backends in their order; never 0. */
+uint64_t backends_hash(const struct backend *backend, size_t n);
