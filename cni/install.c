@@ -61,14 +61,16 @@ static int args_read(int argc, char **argv, struct install *ret,
 /* This program's bytes into @to. */
 static int bytes_copy(int to)
 {
-	_cleanup_(closep) int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_(closep) int from =
+		open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	off_t at = 0;
 
 	if (from < 0 || fstat(from, &st))
 		return -errno;
 	while (at < st.st_size) {
-		const ssize_t n = sendfile(to, from, &at, (size_t)(st.st_size - at));
+		const ssize_t n =
+			sendfile(to, from, &at, (size_t)(st.st_size - at));
 
 		if (n <= 0)
 			return n ? -errno : -EIO;
@@ -82,7 +84,8 @@ static int program_copy(const char *dir, struct err *err)
 	_cleanup_(closep) int fd = -1;
 	int r;
 
-	if (snprintf(path, sizeof(path), "%s/" NAME, dir) >= (int)sizeof(path) ||
+	if (snprintf(path, sizeof(path), "%s/" NAME, dir) >=
+	            (int)sizeof(path) ||
 	    snprintf(fresh, sizeof(fresh), "%s/." NAME ".new", dir) >=
 	            (int)sizeof(fresh))
 		return err_set(err, -ENAMETOOLONG, "'%.64s…': too long", dir);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * install.h - stile-cni as its own installer: the image that brings it to a node
- * holds no shell and no cp.
+ * install.h - stile-cni as its own installer: the image that brings it to a
+ *node holds no shell and no cp.
  *
  *	stile-cni --install DIR [--state-dir DIR] [--bpffs DIR]
  *	stile-cni --hold
@@ -20,8 +20,8 @@ bool install_is_asked(int argc, char **argv);
  *
  * --install copies this program into the directory, whole or not at all: a
  * runtime that executes it meanwhile has the old one or the new one.  With
- * --state-dir it is noted there for `stile uninstall`; with --bpffs a file system
- * for pins is mounted at the directory where none is.  --hold does nothing until
- * SIGTERM: for pods whose init containers did the work.
+ * --state-dir it is noted there for `stile uninstall`; with --bpffs a file
+ * system for pins is mounted at the directory where none is.  --hold does
+ * nothing until SIGTERM: for pods whose init containers did the work.
  */
 int install_run(int argc, char **argv, struct err *err);

@@ -37,9 +37,11 @@ var components = map[string]func() int{
 	"etcd":                    func() int { etcdmain.Main(os.Args); return 0 },
 	"kube-apiserver":          command(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": command(controllers.NewControllerManagerCommand),
-	"kube-scheduler":          command(scheduler.NewSchedulerCommand),
 	"kube-proxy":              command(proxy.NewProxyCommand),
 	"kubectl":                 command(kubectl.NewDefaultKubectlCommand),
+	"kube-scheduler": command(func() *cobra.Command {
+		return scheduler.NewSchedulerCommand()
+	}),
 	"kubelet": command(func() *cobra.Command {
 		return kubelet.NewKubeletCommand(context.Background())
 	}),
