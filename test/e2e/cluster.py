@@ -23,7 +23,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 HERE = f"{TOP}/test/e2e"
 CGROUPS = "/sys/fs/cgroup"
 PORT = 6443
-UNTIL_READY = 90.0
+UNTIL_READY = 60.0
 
 
 class Family:
