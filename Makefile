@@ -33,6 +33,7 @@ tool_bin   := $(patsubst test/net/%.c,$O/test/net/%,$(wildcard test/net/*.c))
 bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(filter-out %.bpf.c,$(wildcard test/bench/*.c))) \
               $O/test/bench/floor.bpf.o
 fuzz_bin   := $(patsubst test/fuzz/%.c,$O/test/fuzz/%,$(wildcard test/fuzz/*.c))
+e2e_bin    := $(patsubst test/e2e/%.c,$O/test/e2e/%,$(wildcard test/e2e/*.c))
 all_c      := $(filter-out $O/%,$(wildcard */*.c test/*/*.c))
 all_h      := $(filter-out $O/%,$(wildcard */*.h test/*.h test/*/*.h))
 tidied     := $(patsubst %.c,$O/%.tidy,$(filter-out test/% bpf/%,$(all_c)) bpf/datapath.bpf.c)
@@ -47,7 +48,7 @@ endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all unit unit-bin tests check test demo bench mutate fuzz fuzz-run fmt fmt-check \
-        tidy install uninstall clean help
+        tidy image e2e scale install uninstall clean help
 
 all: $O/abi.ok $(programs)      ## build everything
 
@@ -71,6 +72,17 @@ demo:                           ## a node, pods, policies; KEEP=1 leaves it
 bench:                          ## the figures, to peers; BENCH=rr,cni: these
 	$(ready) all $(bench_bin) $(addprefix $O/test/bpf/,lookups_test insns_test)
 	$(Q)O=$O test/bench/run $(BENCH)
+
+image: all                      ## the container image; TAG=name
+	$(Q)O=$O TAG=$(TAG) scripts/image
+
+e2e:                            ## a real Kubernetes; CLUSTER= FAMILY= ROUTING= KEEP=1
+	$(ready) image $(e2e_bin)
+	$(Q)O=$O test/e2e/run
+
+scale:                          ## 10 000 pods on 1 000 nodes, one stiled
+	$(ready) all
+	$(Q)O=$O test/e2e/scale
 
 mutate:                         ## plant bugs; the tests must catch each
 	$(ready) all
@@ -180,6 +192,11 @@ $O/test/bench/%: $O/test/bench/%.o $(call obj,$(lib_src))
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $^ $(LDLIBS) -lpthread -o $@
 
+# Programs of images that hold nothing else: static.
+$O/test/e2e/%: $O/test/e2e/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) -static $^ -o $@
+
 # Fuzzers want every object built for them: `make fuzz` sets O and SAN.
 $O/test/fuzz/%: $O/test/fuzz/%.o $(call obj,$(lib_src) $(policy_src) $(cni_src) $(daemon_src) $(test_lib))
 	$(call say,LD,$@)
@@ -202,4 +219,4 @@ $O/bpf/datapath.bpf.tidy: bpf/datapath.bpf.c $O/datapath.bpf.o .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- $(BPF_CFLAGS) && touch $@
 
--include $(shell find $O -name '*.d' 2>/dev/null)
+-include $(shell find $O -path $O/e2e -prune -o -name '*.d' -print 2>/dev/null)

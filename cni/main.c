@@ -14,6 +14,7 @@
 
 #include "cni/command.h"
 #include "cni/conf.h"
+#include "cni/install.h"
 #include "cni/result.h"
 #include "lib/util.h"
 
@@ -111,7 +112,18 @@ static int answer_print(const json_t *answer)
 	return 0;
 }
 
-int main(void)
+/* For people and pods: the sentence on stderr, and no JSON. */
+static int install_main(int argc, char **argv)
+{
+	struct err err = {};
+
+	if (!install_run(argc, argv, &err))
+		return EXIT_SUCCESS;
+	fprintf(stderr, "stile-cni: %s\n", err.text);
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
 {
 	_cleanup_(free_p) char *buf = malloc(INPUT_MAX);
 	struct err err = {};
@@ -119,6 +131,8 @@ int main(void)
 	json_t *answer = NULL;
 	enum cni_code code = CNI_FAILED;
 
+	if (install_is_asked(argc, argv))
+		return install_main(argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	if (buf)
 		code = request_read(&conf, buf, &err);

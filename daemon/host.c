@@ -120,6 +120,15 @@ int host_bpffs(const char *path, struct err *err)
 	return r;
 }
 
+void host_sysctls(void)
+{
+	if (!access("/proc/sys/net", W_OK) || errno != EROFS)
+		return;
+	(void)mount(NULL, "/proc/sys", NULL,
+	            MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+	            NULL);
+}
+
 void host_limits(void)
 {
 	const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};

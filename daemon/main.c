@@ -122,6 +122,7 @@ static int start_host(struct stiled *s, struct err *err)
 		r = host_lock(config->state_dir, &s->lock_fd, err);
 	if (!r && !config->dry_run)
 		r = host_bpffs(config->bpffs, err);
+	host_sysctls();
 	host_limits();
 	/* What anybody writes from here on is root's alone. */
 	(void)umask(077);

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""yard.py - the inside of the namespaces that test/e2e/run makes: the cluster is
+made, Stile deployed, each test program run.  usage: yard.py SETTINGS.json"""
+import importlib.machinery
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+
+from cluster import HERE, OUTSIDE, TOP, Cluster, run
+
+TEST_SECONDS = 900
+
+
+def outside_up(cluster):
+    """Who answers at the outside and on the nodes, for the tests to ask."""
+    prober = f"{cluster.settings['build']}/test/e2e/prober"
+    ctl = f"{cluster.dir}/ctl"
+    for name, ports in [("outside", ["80", "81"])] + [
+            (n.name, ["7080"]) for n in cluster.nodes]:
+        log = open(f"{cluster.dir}/prober-{name}.log", "w")
+        # A path of a socket is short: its directory is where the prober starts.
+        cluster.children[f"prober-{name}"] = subprocess.Popen(
+            ["ip", "netns", "exec", name, prober, name, f"{name}.sock", *ports],
+            cwd=ctl, stdout=log, stderr=log)
+
+
+def manifest(settings):
+    """deploy/stile.yaml with this round's routing."""
+    with open(f"{TOP}/deploy/stile.yaml") as f:
+        text = f.read()
+    text, n = re.subn(r"(?m)^(\s+routing:) \S+$", rf"\1 {settings['routing']}", text)
+    assert n == 1, "deploy/stile.yaml: no routing to set"
+    path = f"{settings['dir']}/stile.yaml"
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def stile_deploy(cluster):
+    if cluster.settings["as"] == "process":
+        for node in cluster.nodes:
+            process_start(cluster, node)
+    else:
+        cluster.kubectl("apply", "-f", manifest(cluster.settings))
+
+
+def process_start(cluster, node):
+    """stiled on the node, with the administrator's kubeconfig."""
+    build = cluster.settings["build"]
+    node.run("cp", f"{build}/stile-cni", "/opt/cni/bin/stile-cni")
+    log = open(f"{node.dir}/stiled.log", "a")
+    cluster.children[f"stiled-{node.name}"] = node.popen(
+        f"{build}/stiled", "--source", "kube", "--kubeconfig", cluster.kubeconfig,
+        "--node-name", node.name, "--routing", cluster.settings["routing"],
+        stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+
+def links(node):
+    return sorted(node.run("ls", "/sys/class/net").split())
+
+
+def describe(cluster, deployed, before):
+    """What scene.py reads."""
+    settings, first = cluster.settings, cluster.families[0]
+    with open(f"{HERE}/coredns.yaml") as f:
+        text = f.read().replace("@DNS@", first.dns)
+    with open(f"{cluster.dir}/coredns.yaml", "w") as f:
+        f.write(text)
+    about = dict(settings)
+    about.update(
+        hk=cluster.hk, kubeconfig=cluster.kubeconfig, dns=first.dns,
+        coredns=f"{cluster.dir}/coredns.yaml", ctl=f"{cluster.dir}/ctl",
+        node_names=[n.name for n in cluster.nodes], deployed=deployed,
+        node_ips={n.name: n.ips for n in cluster.nodes},
+        enter={n.name: n.argv() for n in cluster.nodes},
+        links={n.name: links(n) for n in cluster.nodes}, before=before,
+        manifest=f"{cluster.dir}/stile.yaml",
+        outside=[f.host(OUTSIDE) for f in cluster.families],
+        apiserver={"pid": cluster.children["apiserver"].pid,
+                   "argv": cluster.children["apiserver"].args,
+                   "log": f"{cluster.dir}/apiserver.log"})
+    path = f"{cluster.dir}/e2e.json"
+    with open(path, "w") as f:
+        json.dump(about, f)
+    return path
+
+
+def test_run():
+    """scripts/test-run knows how to read TAP."""
+    loader = importlib.machinery.SourceFileLoader(
+        "test_run", f"{TOP}/scripts/test-run")
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("test_run", loader))
+    loader.exec_module(module)
+    return module
+
+
+def program_run(module, name, about, settings):
+    """One *_test.py: its lines are shown as they come."""
+    result = module.Result(name)
+    start = time.monotonic()
+    log_name = (f"{settings['build']}/test-logs/e2e-{settings['family']}-"
+                f"{settings['routing']}-{name}.log")
+    child = subprocess.Popen(
+        ["timeout", str(TEST_SECONDS), sys.executable, f"{HERE}/{name}_test.py"],
+        env=dict(os.environ, E2E=about, O=settings["build"]), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+    with open(log_name, "w") as log:
+        for line in child.stdout:
+            log.write(line)
+            print(line, end="", flush=True)
+            result.read(line)
+    status = child.wait()
+    result.end(status, status == 124, TEST_SECONDS)
+    for text in result.failed:
+        print(f"# FAILED: {text}")
+    print(f"# {name}: {time.monotonic() - start:.1f} s", flush=True)
+    return {"name": name, "passed": result.passed, "failed": len(result.failed),
+            "skipped": len(result.skipped)}
+
+
+def evidence(cluster):
+    """What a failure is explained with."""
+    for argv in (["get", "pods", "-A", "-o", "wide"], ["get", "nodes", "-o", "wide"],
+                 ["get", "events", "-A", "--sort-by=.lastTimestamp"],
+                 ["logs", "-n", "kube-system", "-l", "app.kubernetes.io/name=stile",
+                  "--tail=40", "--prefix"]):
+        try:
+            text = cluster.kubectl(*argv, timeout=20)
+        except (RuntimeError, subprocess.TimeoutExpired) as why:
+            text = str(why)
+        for line in text.splitlines()[-25:]:
+            print(f"# {line}")
+
+
+def main():
+    with open(sys.argv[1]) as f:
+        settings = json.load(f)
+    cluster, results = Cluster(settings), []
+    start = time.monotonic()
+    try:
+        cluster.up()
+        print(f"# kubelets are up after {time.monotonic() - start:.1f} s", flush=True)
+        outside_up(cluster)
+        before = {}
+        deployed = time.time()
+        if settings["plugin"] == "stile":
+            import snapshot
+            before = {n.name: snapshot.take(n.argv()) for n in cluster.nodes}
+            before["cluster"] = snapshot.cluster(cluster.kube)
+            stile_deploy(cluster)
+        cluster.wait("nodes are Ready", cluster.ready)
+        print(f"# nodes are Ready {time.time() - deployed:.1f} s later", flush=True)
+        about = describe(cluster, deployed, before)
+        module = test_run()
+        for name in settings["tests"]:
+            results.append(program_run(module, name, about, settings))
+    except Exception:  # whatever it is, it is told
+        for line in traceback.format_exc().splitlines():
+            print(f"# {line}")
+        results.append({"name": "cluster", "passed": 0, "failed": 1, "skipped": 0})
+        print("not ok - the cluster")
+    if any(r["failed"] for r in results):
+        evidence(cluster)
+    if settings["keep"]:
+        print(f"# KEEP: nsenter -t {outer_pid()} -m -n -p bash; export "
+              f"KUBECONFIG={cluster.kubeconfig} E2E={cluster.dir}/e2e.json; "
+              "touch {cluster.dir}/end to end it", flush=True)
+        while not os.path.exists(f"{cluster.dir}/end"):
+            time.sleep(1)
+    with open(f"{os.path.dirname(cluster.dir)}/results.json", "w") as f:
+        json.dump(results, f)
+    cluster.down()
+
+
+def outer_pid():
+    """This process, as the machine numbers it."""
+    with open("/proc/self/status") as f:
+        return re.search(r"NSpid:\s+(\d+)", f.read())[1]
+
+
+if __name__ == "__main__":
+    main()
