@@ -27,11 +27,11 @@ struct budget {
 };
 
 static const struct budget budgets[] = {
-	{"from_pod",         25000, 8500},
-        {"to_pod",           23000, 7500},
-	{"from_net",         23000, 7500},
+	{"from_pod",         25000, 9500},
+        {"to_pod",           23000, 8500},
+	{"from_net",         23000, 8500},
         {"to_net",           7500,  900 },
-	{"from_tunnel",      23000, 7500},
+	{"from_tunnel",      23000, 8500},
         {"to_tunnel",        9000,  1500},
 	{"stub_from_tunnel", 50,    50  },
         {"stub_to_tunnel",   50,    50  },

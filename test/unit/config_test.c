@@ -108,7 +108,7 @@ static void every_flag_is_taken(void **state)
 	if (parse("--attach clsact --log-format json --log-level debug "
 	          "--dry-run --routing native --tunnel-port 8472 --xdp off "
 	          "--xdp-pods off --metrics off --web off --hubble off "
-	          "--services full",
+	          "--services pods",
 	          &config, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(config.attach, ATTACH_CLSACT);
@@ -154,9 +154,9 @@ static void bad_flags_are_refused_by_name(void **state)
 		{"--source /m",				 "--source: '/m' is neither dir:PATH nor kube"},
 		{"--source dir:m",                              "--source: 'm' is not an absolute path"      },
 		{"--source=dir:/a --source=dir:/b",             "--source a second time"                     },
-		{"--routing tunnel",                            "--routing tunnel: not built yet"            },
-		{"--tunnel-port 4789",                          "--tunnel-port 4789: not built yet"          },
-		{"--services pods",                             "--services pods: not built yet"             },
+		{"--routing bus",                               "--routing: 'bus' is none of auto, tunnel, native" },
+
+		{"--services full",                             "--services full: not built yet"             },
 		{"--xdp native",                                "--xdp native: not built yet"                },
 		{"--xdp ff",				    "--xdp ff: not built yet"                    },
 		{"--xdp-pods on",                               "--xdp-pods on: not built yet"               },
