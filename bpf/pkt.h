@@ -50,7 +50,7 @@ struct pkt {
 	__u8 icmp_error; /* 1: an error that quotes a packet */
 	__u8 hook;       /* enum hook that sees it */
 	__u8 jumbo;      /* bytes of a header that segments will not bear */
-	__u8 xlate;      /* enum xlate: how a flow that it opens is translated */
+	__u8 xlate; /* enum xlate: how a flow that it opens is translated */
 	__u32 from; /* where it comes from, as flow_way.from */
 	__be32 frag_id;
 };

@@ -38,11 +38,11 @@ static void service_row(struct table *table, const json_t *item)
 	char name[CELL_MAX], address[CELL_MAX], backends[24];
 	const bool none = !get_number(item, "backends");
 	const struct cell cells[] = {
-		{.text = name_text(item, name)},
-		{.text = get_text(item, "port_name")},
-		{.text = address_text(item, address)},
-		{.text = get_text(item, "protocol")},
-		{.text = backends, .style = none ? STYLE_WARN : STYLE_NONE},
+		{.text = name_text(item,    name)                                  },
+		{.text = get_text(item,     "port_name")                           },
+		{.text = address_text(item, address)                               },
+		{.text = get_text(item,     "protocol")                            },
+		{.text = backends,          .style = none ? STYLE_WARN : STYLE_NONE},
 	};
 
 	snprintf(backends, sizeof(backends), "%lld",
@@ -59,12 +59,12 @@ int cmd_service_list(const struct cli *cli, const struct args *args)
 
 static const struct column backend_columns[] = {
 	{.title = "SERVICE", .shrink = true},
-	{.title = "PORT",    .shrink = true},
+	{.title = "PORT", .shrink = true},
 	{.title = "BACKEND", .shrink = true},
-	{.title = "ADDRESS"		 },
-	{.title = "PROTO"                  },
-	{.title = "NODE",    .shrink = true},
-	{.title = "STATE"                  },
+	{.title = "ADDRESS"},
+	{.title = "PROTO"},
+	{.title = "NODE", .shrink = true},
+	{.title = "STATE"},
 };
 
 static void backend_row(struct table *table, const json_t *item)
@@ -80,7 +80,7 @@ static void backend_row(struct table *table, const json_t *item)
 		{.text = get_text(item, "protocol")},
 		{.text = get_text(item, "node")},
 		{.text = state,
-                 .style = strcmp(state, "ready") ? STYLE_WARN : STYLE_GOOD},
+	         .style = strcmp(state, "ready") ? STYLE_WARN : STYLE_GOOD},
 	};
 
 	table_row(table, cells);

@@ -35,8 +35,8 @@ struct daemon {
 };
 
 /* Tables of operations, each ended by a NULL name. */
-extern const struct server_op cni_ops[];    /* ops_cni.c */
-extern const struct server_op show_ops[];   /* ops_show.c: status, lists */
-extern const struct server_op flow_ops[];   /* ops_flow.c: flows, conntrack */
+extern const struct server_op cni_ops[];     /* ops_cni.c */
+extern const struct server_op show_ops[];    /* ops_show.c: status, lists */
+extern const struct server_op flow_ops[];    /* ops_flow.c: flows, conntrack */
 extern const struct server_op service_ops[]; /* ops_service.c */
 extern const struct server_op policy_ops[]; /* ops_policy.c: get, why, verify */

@@ -35,9 +35,8 @@ struct stiled {
 	bool has_node, has_endpoints; /* opened, to be closed */
 };
 
-static const struct server_op *const tables[] = {cni_ops, show_ops, flow_ops,
-                                                 policy_ops, service_ops,
-                                                 NULL};
+static const struct server_op *const tables[] = {
+	cni_ops, show_ops, flow_ops, policy_ops, service_ops, NULL};
 
 /* ---- what wakes us ---- */
 

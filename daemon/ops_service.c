@@ -75,12 +75,12 @@ static json_t *frontend_json(const struct frontend *f)
 {
 	char addr[ADDR_TEXT_MAX], proto[PROTO_TEXT_MAX];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:I}", "namespace",
-	                 f->service->ns, "name", f->service->name, "port_name",
-	                 f->port_name, "address", addr_format(&f->key.vip, addr),
-	                 "port", (int)ntohs(f->key.port), "protocol",
-	                 proto_name(f->key.proto, proto), "backends",
-	                 (json_int_t)f->n);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:i, s:s, s:I}", "namespace",
+		f->service->ns, "name", f->service->name, "port_name",
+		f->port_name, "address", addr_format(&f->key.vip, addr), "port",
+		(int)ntohs(f->key.port), "protocol",
+		proto_name(f->key.proto, proto), "backends", (json_int_t)f->n);
 }
 
 static json_t *backend_json(const struct frontend *f, size_t at,

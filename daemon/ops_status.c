@@ -180,10 +180,10 @@ json_t *show_status(struct daemon *daemon, const json_t *request)
 
 		services_count(daemon->services, &services, &backends);
 		(void)json_object_update_new(
-			status, json_pack("{s:s, s:I, s:I}", "services_mode",
-		                          "pods", "service_ports",
-		                          (json_int_t)services, "backends",
-		                          (json_int_t)backends));
+			status,
+			json_pack("{s:s, s:I, s:I}", "services_mode", "pods",
+		                  "service_ports", (json_int_t)services,
+		                  "backends", (json_int_t)backends));
 	}
 	if (daemon->reconcile) {
 		(void)json_object_set_new(

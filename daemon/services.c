@@ -38,7 +38,8 @@ struct services {
 	struct loop_timer rest, look, retry;
 };
 
-/* ---- facts ---------------------------------------------------------------- */
+/* ---- facts ----------------------------------------------------------------
+ */
 
 static uint64_t mix(uint64_t hash, uint64_t word)
 {
@@ -62,7 +63,8 @@ static uint64_t facts_now(const struct services *s)
 	return hash ? hash : 1;
 }
 
-/* ---- what should be ---------------------------------------------------------- */
+/* ---- what should be
+ * ---------------------------------------------------------- */
 
 struct counts {
 	size_t services, slices, nodes, cidrs;
@@ -139,8 +141,8 @@ int services_desired(const struct services *s, struct arena *arena,
 		.cidr = arena_array(arena, n.cidrs, sizeof(*p.cidr)),
 	};
 	struct services_input input = {
-		.service = arena_array(arena, n.services,
-	                               sizeof(*input.service)),
+		.service =
+			arena_array(arena, n.services, sizeof(*input.service)),
 		.slice = arena_array(arena, n.slices, sizeof(*input.slice)),
 		.most_services = SERVICE_MAX,
 		.most_backends = BACKENDS_MOST,
@@ -157,7 +159,8 @@ int services_desired(const struct services *s, struct arena *arena,
 	return services_want(&input, arena, ret);
 }
 
-/* ---- problems ------------------------------------------------------------------ */
+/* ---- problems
+ * ------------------------------------------------------------------ */
 
 static bool problem_in(const json_t *problems, const json_t *problem)
 {
@@ -207,7 +210,8 @@ static json_t *problems_of(const struct services_want *want)
 	return list;
 }
 
-/* ---- a pass --------------------------------------------------------------------- */
+/* ---- a pass
+ * --------------------------------------------------------------------- */
 
 static int have_learn(struct services *s, struct err *err)
 {
@@ -236,11 +240,10 @@ static int have_learn(struct services *s, struct err *err)
 /* What the plan made of the maps is what we have now. */
 static int have_take(struct services *s, const struct services_plan *plan)
 {
-	struct service_have *item =
-		calloc(plan->then.n + 1, sizeof(*item));
+	struct service_have *item = calloc(plan->then.n + 1, sizeof(*item));
 
-	if (!item || services_rest(&s->resting, plan->retired,
-	                           plan->n_retired)) {
+	if (!item ||
+	    services_rest(&s->resting, plan->retired, plan->n_retired)) {
 		free(item);
 		return -ENOMEM;
 	}
@@ -273,7 +276,7 @@ static int named_take(struct services *s, const struct services_want *want)
 			.key = want->item[i].key,
 			.ns = same ? last->ns : arena_strdup(arena, of->ns),
 			.name = same ? last->name
-			             : arena_strdup(arena, of->name),
+		                     : arena_strdup(arena, of->name),
 		};
 		if (!named[i].ns || !named[i].name) {
 			arena_free(arena);
@@ -360,7 +363,8 @@ static void task_run(struct loop_task *task)
 	loop_timer_arm(s->in.loop, &s->retry, RETRY_NS);
 }
 
-/* ---- what may wait ----------------------------------------------------------------- */
+/* ---- what may wait
+ * ----------------------------------------------------------------- */
 
 static void rest_due(struct loop_timer *timer)
 {
@@ -383,7 +387,8 @@ static void retry_due(struct loop_timer *timer)
 	services_schedule(container_of(timer, struct services, retry));
 }
 
-/* ---- for others --------------------------------------------------------------------- */
+/* ---- for others
+ * --------------------------------------------------------------------- */
 
 void services_schedule(struct services *s)
 {

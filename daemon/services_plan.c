@@ -40,7 +40,8 @@ static int plan_alloc(struct make *m, const struct services_want *want,
 	               : -ENOMEM;
 }
 
-/* ---- places ----------------------------------------------------------------- */
+/* ---- places -----------------------------------------------------------------
+ */
 
 /* The end of a range in use that holds one of @n places from @at; 0: none. */
 static uint32_t used_until(const struct make *m, uint32_t at, uint32_t n)
@@ -80,7 +81,8 @@ static uint32_t places_take(struct make *m, uint32_t n)
 	return at;
 }
 
-/* ---- one service -------------------------------------------------------------- */
+/* ---- one service
+ * -------------------------------------------------------------- */
 
 static void retire(struct make *m, const struct service_have *have)
 {
@@ -129,11 +131,11 @@ int services_plan(const struct services_have *have,
 	p->then.wrapped = have->wrapped;
 	while (h < have->n || w < want->n) {
 		const int cmp =
-			h == have->n   ? 1
-			: w == want->n ? -1
-				       : service_key_compare(
-						 &have->item[h].key,
-						 &want->item[w].key);
+			h == have->n ? 1
+			: w == want->n
+				? -1
+				: service_key_compare(&have->item[h].key,
+		                                      &want->item[w].key);
 
 		if (cmp < 0) {
 			p->gone[p->n_gone++] = have->item[h].key;

@@ -62,7 +62,8 @@ static void *grown(struct arena *arena, void *array, size_t n, size_t *room,
 	return more;
 }
 
-/* ---- problems --------------------------------------------------------------- */
+/* ---- problems ---------------------------------------------------------------
+ */
 
 static int problem_add(struct make *m, const char *object, const char *error)
 {
@@ -86,7 +87,8 @@ static int service_problem(struct make *m, const struct service_object *service,
 	                   error);
 }
 
-/* ---- what no address may be --------------------------------------------------- */
+/* ---- what no address may be
+ * --------------------------------------------------- */
 
 static int addr_order(const void *a, const void *b)
 {
@@ -119,8 +121,8 @@ static int guards_make(struct make *m)
 	}
 	/* The wider of two sorts first. */
 	for (size_t i = 0; i < in->n_pods; i++)
-		if (!m->n_pods || !prefix_contains(&m->pods[m->n_pods - 1],
-		                                   &m->pods[i].addr))
+		if (!m->n_pods ||
+		    !prefix_contains(&m->pods[m->n_pods - 1], &m->pods[i].addr))
 			m->pods[m->n_pods++] = m->pods[i];
 	return 0;
 }
@@ -147,15 +149,15 @@ static const char *unroutable(const struct addr *addr)
 	static const uint8_t zero[15];
 
 	if (addr_family(addr) == FAMILY_V4)
-		return !b[12]                        ? "unspecified"
-		       : b[12] == 127                ? "a loopback address"
+		return !b[12]                         ? "unspecified"
+		       : b[12] == 127                 ? "a loopback address"
 		       : b[12] == 169 && b[13] == 254 ? "a link-local address"
-		       : b[12] >= 240                ? "reserved"
-		       : b[12] >= 224                ? "a multicast address"
-		                                     : NULL;
+		       : b[12] >= 240                 ? "reserved"
+		       : b[12] >= 224                 ? "a multicast address"
+		                                      : NULL;
 	if (!memcmp(b, zero, sizeof(zero)))
 		return b[15] ? "a loopback address" : "unspecified";
-	return b[0] == 0xff ? "a multicast address"
+	return b[0] == 0xff                            ? "a multicast address"
 	       : b[0] == 0xfe && (b[1] & 0xc0) == 0x80 ? "a link-local address"
 	       : !memcmp(b, zero, 12)                  ? "reserved"
 	                                               : NULL;
@@ -169,7 +171,8 @@ static const char *ip_refused(const struct make *m, const struct addr *ip)
 	return is_pods(m, ip) ? "inside a pod CIDR" : unroutable(ip);
 }
 
-/* ---- backends ------------------------------------------------------------------ */
+/* ---- backends
+ * ------------------------------------------------------------------ */
 
 static int found_order(const void *a, const void *b)
 {
@@ -187,8 +190,8 @@ static int found_add(struct make *m, const struct slice_endpoint *endpoint,
 		return -ENOMEM;
 	m->found[m->n_found++] = (struct found){
 		.backend = {.addr = endpoint->addr,
-		            .port = htons(port),
-		            .tag = service_tag(&f->key)},
+	                    .port = htons(port),
+	                    .tag = service_tag(&f->key)},
 		.endpoint = endpoint,
 	};
 	return 0;
@@ -240,8 +243,8 @@ static int found_keep(struct make *m, struct frontend *f)
 	if (m->n_found)
 		qsort(m->found, m->n_found, sizeof(*m->found), found_order);
 	for (size_t i = 0; i < m->n_found; i++) {
-		if (f->n && !memcmp(&f->backend[f->n - 1],
-		                    &m->found[i].backend, sizeof(*f->backend)))
+		if (f->n && !memcmp(&f->backend[f->n - 1], &m->found[i].backend,
+		                    sizeof(*f->backend)))
 			continue;
 		f->endpoint[f->n] = m->found[i].endpoint;
 		f->backend[f->n++] = m->found[i].backend;
@@ -259,12 +262,15 @@ static bool is_rewritable(const struct frontend *f)
 	return true;
 }
 
-/* ---- services ------------------------------------------------------------------- */
+/* ---- services
+ * ------------------------------------------------------------------- */
 
 static int service_order(const void *a, const void *b)
 {
-	const struct service_object *x = *(const struct service_object *const *)a;
-	const struct service_object *y = *(const struct service_object *const *)b;
+	const struct service_object *x =
+		*(const struct service_object *const *)a;
+	const struct service_object *y =
+		*(const struct service_object *const *)b;
 	const int cmp = strcmp(x->ns, y->ns);
 
 	return cmp ? cmp : strcmp(x->name, y->name);
@@ -331,8 +337,8 @@ static int frontend_add(struct make *m, const struct service_object *service,
 {
 	struct frontend f = {
 		.key = {.vip = *ip,
-		        .port = htons(port->port),
-		        .proto = port->proto},
+	                .port = htons(port->port),
+	                .proto = port->proto},
 		.service = service,
 		.port_name = port->name,
 	};
@@ -392,18 +398,19 @@ static int slice_check(struct make *m, const struct slice_object *slice)
 				m,
 				arena_printf(m->arena, "EndpointSlice/%s/%s",
 			                     slice->ns, slice->name),
-				arena_printf(m->arena,
-			                     "endpoint %s is %s; it gets "
-			                     "nothing, the others do",
-			                     addr_format(
-						     &slice->endpoint[i].addr,
-						     text),
-			                     why));
+				arena_printf(
+					m->arena,
+					"endpoint %s is %s; it gets "
+					"nothing, the others do",
+					addr_format(&slice->endpoint[i].addr,
+			                            text),
+					why));
 	}
 	return 0;
 }
 
-/* ---- all together ----------------------------------------------------------------- */
+/* ---- all together
+ * ----------------------------------------------------------------- */
 
 static int frontend_order(const void *a, const void *b)
 {

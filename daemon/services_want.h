@@ -29,7 +29,7 @@ struct frontend {
 	struct service_key key;
 	const struct service_object *service; /* borrowed of the input */
 	const char *port_name;
-	struct backend *backend; /* sorted, none twice */
+	struct backend *backend;                /* sorted, none twice */
 	const struct slice_endpoint **endpoint; /* whose each is */
 	size_t n;
 	uint64_t hash; /* of the backends, see backends_hash() */

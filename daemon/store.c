@@ -33,8 +33,8 @@ static void changed(struct store *store)
 /* The groups whose kinds we read need no saying. */
 static bool is_own_group(const char *group, size_t len)
 {
-	static const char *const own[] = {"", "networking.k8s.io",
-	                                  "extensions", "discovery.k8s.io"};
+	static const char *const own[] = {"", "networking.k8s.io", "extensions",
+	                                  "discovery.k8s.io"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
 		if (strlen(own[i]) == len && !memcmp(own[i], group, len))

@@ -30,11 +30,11 @@ struct store_object {
 };
 
 struct store {
-	struct store_object *objects; /* by id */
-	uint64_t revision;            /* rises with every change */
+	struct store_object *objects;    /* by id */
+	uint64_t revision;               /* rises with every change */
 	uint64_t changed[OBJECT__COUNT]; /* the one that changed a kind last */
-	bool synced;                  /* the source's first full answer is in */
-	unsigned refused;             /* objects that have an error */
+	bool synced;      /* the source's first full answer is in */
+	unsigned refused; /* objects that have an error */
 	void (*on_change)(void *user);
 	void *user;
 };

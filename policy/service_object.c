@@ -38,7 +38,8 @@ static int name_parse(struct parse *p, json_t *object, const char **ret)
 	return r ? r : parse_copy(p, name ? name : "", ret);
 }
 
-/* ---- Service -------------------------------------------------------------- */
+/* ---- Service --------------------------------------------------------------
+ */
 
 static int ip_add(struct parse *p, const char *text,
                   struct service_object *service)
@@ -98,8 +99,7 @@ static int service_port_parse(struct parse *p, json_t *item,
 	r = name_parse(p, item, &ret->name);
 	if (!r)
 		r = parse_protocol(p, item, &ret->proto);
-	return r ? r
-	         : parse_port(p, json_object_get(item, "port"), &ret->port);
+	return r ? r : parse_port(p, json_object_get(item, "port"), &ret->port);
 }
 
 static int service_ports_parse(struct parse *p, json_t *spec,
@@ -155,7 +155,8 @@ int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
 	return 0;
 }
 
-/* ---- EndpointSlice --------------------------------------------------------- */
+/* ---- EndpointSlice ---------------------------------------------------------
+ */
 
 static int family_parse(struct parse *p, json_t *doc, enum family *ret)
 {

@@ -100,7 +100,8 @@ static void answer_check(struct bpfrun *run, struct place at, struct want want,
 	assert_int_equal(got.dport, s->sport);
 }
 
-/* ---- where backends are --------------------------------------------------- */
+/* ---- where backends are ---------------------------------------------------
+ */
 
 /* A kind of backend of pod 1's. */
 struct kind {
@@ -115,38 +116,28 @@ static const struct kind kinds[] = {
 	{"a pod here",
          {"10.0.0.2", "fd00::2"},
          FROM_POD(2),
-         SENT,
-         SENT,
-         false,
-         false},
+         SENT,              SENT,
+         false,                           false},
 	{"the pod itself",
          {"10.0.0.1", "fd00::1"},
          FROM_POD(1),
-         SENT,
-         SENT,
-         false,
-         true },
+         SENT,              SENT,
+         false,                           true },
 	{"this node",
          {RIG_NODE4, RIG_NODE6},
          TO_POD(1),
-         STACK,
-         STACK,
-         false,
-         false},
+         STACK,             STACK,
+         false,                           false},
 	{"another node's pod",
          {"10.1.0.2", "fd01::2"},
-         FROM_NETW,
-         SENT,
-         SENT,
-         false,
-         false},
+         FROM_NETW,   SENT,
+         SENT,                     false,
+         false				 },
 	{"the world",
          {RIG_WORLD4, RIG_WORLD6},
-         FROM_NETW,
-         SENT,
-         SENT,
-         true,
-         false},
+         FROM_NETW,   SENT,
+         SENT,                     true,
+         false				 },
 };
 
 static struct facts out_check(struct bpfrun *run, const struct kind *kind,
@@ -265,9 +256,8 @@ static void without_a_backend_nothing_passes(void **state)
 	struct backend b = backend_of(pod_addr(2, V4), 80);
 	const struct spec s = to_vip(1, V4, IPPROTO_TCP, SYN);
 	struct spec spoof = s;
-	const struct service_key key = {.vip = vip(V4),
-	                                .port = htons(VIP_PORT),
-	                                .proto = IPPROTO_TCP};
+	const struct service_key key = {
+		.vip = vip(V4), .port = htons(VIP_PORT), .proto = IPPROTO_TCP};
 	const struct service at_large = {.first = 1000000, .count = 2};
 	const struct service planted = {.first = 2000000, .count = 1};
 	const uint32_t at = planted.first;
@@ -305,7 +295,8 @@ static void other_ports_and_protocols_are_no_service(void **state)
 	addr_want("an echo", facts_of("", &o.out).daddr, vip(V4));
 }
 
-/* ---- policy ---------------------------------------------------------------- */
+/* ---- policy ----------------------------------------------------------------
+ */
 
 /* Only port 80 is allowed in @dir. */
 static uint32_t slot_80(struct bpfrun *run, enum dir dir)
@@ -414,9 +405,8 @@ static void a_stale_flow_is_cut_whichever_side_speaks_first(void **state)
 		const struct kind *kind = &kinds[i / 8];
 		const bool backs = i & 1, ingress = i & 2;
 		struct spec s = to_vip(1, i >> 2 & 1, IPPROTO_TCP, SYN), back;
-		const struct want cut =
-			ingress ? DROPPED(POLICY_INGRESS)
-				: DROPPED(POLICY_EGRESS);
+		const struct want cut = ingress ? DROPPED(POLICY_INGRESS)
+		                                : DROPPED(POLICY_EGRESS);
 
 		/* Itself and its node it may always reach (A13, A14). */
 		if (kind->hairpin || kind->out.verdict == TC_ACT_OK ||
@@ -493,7 +483,8 @@ static void events_tell_of_backend_and_service(void **state)
 	}
 }
 
-/* ---- ports that clash -------------------------------------------------------- */
+/* ---- ports that clash
+ * -------------------------------------------------------- */
 
 static struct spec direct(enum family f, uint8_t proto, uint8_t tcp)
 {
@@ -636,7 +627,8 @@ static void half_a_pair_is_no_flow(void **state)
 	answer_check(run, FROM_POD(2), SENT, &s, &back);
 }
 
-/* ---- errors and fragments ---------------------------------------------------- */
+/* ---- errors and fragments
+ * ---------------------------------------------------- */
 
 /* The quoted packet of an error, as its receiver reads it. */
 static void quote_check(const struct packet *error, const struct spec *s)
@@ -647,10 +639,10 @@ static void quote_check(const struct packet *error, const struct spec *s)
 	const uint8_t *ports = ip + (v6 ? 40 : 20);
 
 	addr_want("error to", got.daddr, s->saddr);
-	assert_memory_equal(ip + (v6 ? 8 : 12),
-	                    s->saddr.byte + (v6 ? 0 : 12), v6 ? 16 : 4);
-	assert_memory_equal(ip + (v6 ? 24 : 16),
-	                    s->daddr.byte + (v6 ? 0 : 12), v6 ? 16 : 4);
+	assert_memory_equal(ip + (v6 ? 8 : 12), s->saddr.byte + (v6 ? 0 : 12),
+	                    v6 ? 16 : 4);
+	assert_memory_equal(ip + (v6 ? 24 : 16), s->daddr.byte + (v6 ? 0 : 12),
+	                    v6 ? 16 : 4);
 	assert_int_equal(ports[0] << 8 | ports[1], s->sport);
 	assert_int_equal(ports[2] << 8 | ports[3], s->dport);
 }
@@ -754,7 +746,8 @@ static void fragments_to_a_service_stay_together(void **state)
 	}
 }
 
-/* ---- races ---------------------------------------------------------------------- */
+/* ---- races
+ * ---------------------------------------------------------------------- */
 
 #define RACE_SECONDS 3
 #define RACE_FLOWS   64
@@ -790,9 +783,8 @@ static void *race_run(void *arg)
 	(void)sched_setaffinity(0, sizeof(cpus), &cpus);
 	for (unsigned int i = 0; !atomic_load(&race_over); i++) {
 		const unsigned int n = i % RACE_FLOWS;
-		struct spec s = to_vip(1, n & 1, n & 2 ? IPPROTO_TCP
-		                                       : IPPROTO_UDP,
-		                       SYN);
+		struct spec s = to_vip(1, n & 1,
+		                       n & 2 ? IPPROTO_TCP : IPPROTO_UDP, SYN);
 		struct packet p, out;
 		struct facts seen;
 
@@ -895,7 +887,7 @@ int main(void)
 		T(too_big_comes_back_as_the_services),
 		T(fragments_to_a_service_stay_together),
 		{race_figure, a_flow_has_one_backend_and_it_is_its_services,
-	         bpfcheck_setup, NULL, NULL},
+	                                                bpfcheck_setup, NULL, NULL},
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -12,7 +12,8 @@
 #include "test/lib/world.h"
 #include "test/test.h"
 
-/* ---- reading ---------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------
+ */
 
 struct parsed {
 	struct arena *arena;
@@ -31,7 +32,7 @@ static struct parsed parse(const char *text)
 	return p;
 }
 
-#define SERVICE(spec)                            \
+#define SERVICE(spec)                             \
 	"{'apiVersion': 'v1', 'kind': 'Service'," \
 	" 'metadata': {'name': 'w', 'namespace': 'shop'}, 'spec': " spec "}"
 #define SLICE(rest)                                                      \
@@ -120,13 +121,13 @@ static void conditions_have_the_apis_defaults(void **state)
 		const char *conditions;
 		bool ready, serving, terminating;
 	} cases[] = {
-		{"{}",                                       true,  true,  false},
-		{"null",                                     true,  true,  false},
-		{"{'ready': null}",                          true,  true,  false},
-		{"{'ready': false}",                         false, false, false},
-		{"{'ready': true, 'serving': false}",        true,  false, false},
-		{"{'ready': false, 'serving': true, 'terminating': true}", false,
-	         true,						   true },
+		{"{}",						     true,  true,  false},
+		{"null",						   true,  true,  false},
+		{"{'ready': null}",					true,  true,  false},
+		{"{'ready': false}",				       false, false, false},
+		{"{'ready': true, 'serving': false}",                      true,  false, false},
+		{"{'ready': false, 'serving': true, 'terminating': true}",
+	         false,							   true,  true },
 	};
 
 	(void)state;
@@ -151,7 +152,8 @@ static void conditions_have_the_apis_defaults(void **state)
 	}
 }
 
-/* ---- joining ----------------------------------------------------------------- */
+/* ---- joining
+ * ----------------------------------------------------------------- */
 
 #define MOST 8
 
@@ -257,12 +259,12 @@ static void those_that_terminate_serve_when_nobody_is_ready(void **state)
 		size_t n;
 		uint8_t first;
 	} cases[] = {
-		{ENDS("{}", "{}"),                 2, 1},
-		{ENDS("{}", GOING),                1, 1},
-		{ENDS(GONE, GOING),                1, 2},
-		{ENDS(GOING, GOING),               2, 1},
-		{ENDS(GONE, "{'ready': false}"),   0, 0},
-		{ENDS("{'ready': false}", "null"), 1, 2},
+		{ENDS("{}",               "{}"),               2, 1},
+		{ENDS("{}",               GOING),              1, 1},
+		{ENDS(GONE,               GOING),              1, 2},
+		{ENDS(GOING,              GOING),              2, 1},
+		{ENDS(GONE,               "{'ready': false}"), 0, 0},
+		{ENDS("{'ready': false}", "null"),             1, 2},
 	};
 
 	(void)state;
@@ -285,28 +287,28 @@ static void those_that_terminate_serve_when_nobody_is_ready(void **state)
 	}
 }
 
-#define ONE(ip, proto, port)                                    \
-	SERVICE("{'clusterIP': '" ip "', 'ports': [{'port': 80" \
-	        ", 'protocol': '" proto "'}]}"),                \
+#define ONE(ip, proto, port)                                            \
+	SERVICE("{'clusterIP': '" ip "', 'ports': [{'port': 80"         \
+	        ", 'protocol': '" proto "'}]}"),                        \
 		SLICE("'addressType': 'IPv4', 'ports': [{'port': " port \
-		      ", 'protocol': '" proto "'}], 'endpoints': [{"    \
-		      "'addresses': ['10.0.0.1']}]")
+	              ", 'protocol': '" proto "'}], 'endpoints': [{"    \
+	              "'addresses': ['10.0.0.1']}]")
 
 static void what_no_service_may_be_is_refused(void **state)
 {
 	static const struct {
 		const char *text[2], *says;
 	} cases[] = {
-		{{ONE("192.0.2.1", "TCP", "80")}, "an address of a node"},
-		{{ONE("10.0.7.1", "TCP", "80")},  "inside a pod CIDR"   },
-		{{ONE("127.1.0.1", "TCP", "80")}, "a loopback address"  },
-		{{ONE("169.254.1.1", "TCP", "80")}, "a link-local address"},
-		{{ONE("224.0.0.9", "TCP", "80")}, "a multicast address" },
-		{{ONE("255.255.255.255", "TCP", "80")}, "reserved"	  },
-		{{ONE("fe80::7", "TCP", "80")},   "a link-local address"},
-		{{ONE("ff02::7", "TCP", "80")},   "a multicast address" },
-		{{ONE("::1", "TCP", "80")},       "a loopback address"  },
-		{{ONE("10.96.0.1", "SCTP", "81")}, "can not be rewritten"},
+		{{ONE("192.0.2.1", "TCP", "80")},       "an address of a node"},
+		{{ONE("10.0.7.1", "TCP", "80")},        "inside a pod CIDR"   },
+		{{ONE("127.1.0.1", "TCP", "80")},       "a loopback address"  },
+		{{ONE("169.254.1.1", "TCP", "80")},     "a link-local address"},
+		{{ONE("224.0.0.9", "TCP", "80")},       "a multicast address" },
+		{{ONE("255.255.255.255", "TCP", "80")}, "reserved"            },
+		{{ONE("fe80::7", "TCP", "80")},         "a link-local address"},
+		{{ONE("ff02::7", "TCP", "80")},         "a multicast address" },
+		{{ONE("::1", "TCP", "80")},             "a loopback address"  },
+		{{ONE("10.96.0.1", "SCTP", "81")},      "can not be rewritten"},
 	};
 
 	(void)state;
@@ -346,9 +348,9 @@ static void endpoints_nobody_has_get_nothing(void **state)
 
 static void a_key_has_one_owner_and_the_maps_an_end(void **state)
 {
-#define NAMED(name, ip)                                                  \
-	"{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': '" \
-	name "', 'namespace': 'shop'}, 'spec': {'clusterIP': '" ip       \
+#define NAMED(name, ip)                                                       \
+	"{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': '" name \
+	"', 'namespace': 'shop'}, 'spec': {'clusterIP': '" ip                 \
 	"', 'ports': [{'name': 'a', 'port': 80}]}}"
 	const char *const text[] = {
 		NAMED("x", "10.96.0.1"),
@@ -356,10 +358,10 @@ static void a_key_has_one_owner_and_the_maps_an_end(void **state)
 		NAMED("v", "10.96.0.2"),
 		ENDS("{}", "{}"),
 		"{'apiVersion': 'discovery.k8s.io/v1', 'kind': 'EndpointSlice',"
-	        " 'metadata': {'name': 'v', 'namespace': 'shop', 'labels':"
-	        " {'kubernetes.io/service-name': 'v'}}, 'addressType': 'IPv4',"
-	        " 'ports': [{'name': 'a', 'port': 1}], 'endpoints': ["
-	        "{'addresses': ['10.0.0.1']}, {'addresses': ['10.0.0.2']}]}",
+		" 'metadata': {'name': 'v', 'namespace': 'shop', 'labels':"
+		" {'kubernetes.io/service-name': 'v'}}, 'addressType': 'IPv4',"
+		" 'ports': [{'name': 'a', 'port': 1}], 'endpoints': ["
+		"{'addresses': ['10.0.0.1']}, {'addresses': ['10.0.0.2']}]}",
 	};
 	struct joined j;
 
@@ -374,7 +376,8 @@ static void a_key_has_one_owner_and_the_maps_an_end(void **state)
 	joined_free(&j);
 }
 
-/* ---- planning ------------------------------------------------------------------ */
+/* ---- planning
+ * ------------------------------------------------------------------ */
 
 #define KEYS   12
 #define SEED   20261126u
@@ -428,8 +431,8 @@ static void maps_check(const struct maps *m, const struct services_want *old,
 					f = &sides[side]->item[i];
 			ok |= !f ? !m->there[k]
 			         : m->there[k] && f->n == m->service[k].count &&
-			                   !memcmp(f->backend, got,
-			                           f->n * sizeof(*got));
+			                      !memcmp(f->backend, got,
+			                              f->n * sizeof(*got));
 		}
 		assert_true(ok);
 	}
