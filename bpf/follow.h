@@ -7,9 +7,10 @@
 #include "flow.h"
 #include "route.h"
 
-#define FOLLOW_MISS  (-2) /* no TC verdict: open it */
-#define FOLLOW_TAKEN (-3) /* nor this: its tuple is a service flow's far one \
-	                   */
+#define FOLLOW_MISS (-2) /* no TC verdict: open it */
+#define FOLLOW_TAKEN                                            \
+	(-3) /* nor this: its tuple is a service flow's far one \
+	      */
 
 /* One-way traffic moves to the main table after this much. */
 #define MOVE_PACKETS 16

@@ -38,8 +38,7 @@ struct services {
 	struct loop_timer rest, look, retry;
 };
 
-/* ---- facts ----------------------------------------------------------------
- */
+/* ---- facts -------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, uint64_t word)
 {
@@ -63,8 +62,7 @@ static uint64_t facts_now(const struct services *s)
 	return hash ? hash : 1;
 }
 
-/* ---- what should be
- * ---------------------------------------------------------- */
+/* ---- what should be ----------------------------------------------------- */
 
 struct counts {
 	size_t services, slices, nodes, cidrs;
@@ -159,8 +157,7 @@ int services_desired(const struct services *s, struct arena *arena,
 	return services_want(&input, arena, ret);
 }
 
-/* ---- problems
- * ------------------------------------------------------------------ */
+/* ---- problems ----------------------------------------------------------- */
 
 static bool problem_in(const json_t *problems, const json_t *problem)
 {
@@ -210,8 +207,7 @@ static json_t *problems_of(const struct services_want *want)
 	return list;
 }
 
-/* ---- a pass
- * --------------------------------------------------------------------- */
+/* ---- a pass ------------------------------------------------------------- */
 
 static int have_learn(struct services *s, struct err *err)
 {
@@ -363,8 +359,7 @@ static void task_run(struct loop_task *task)
 	loop_timer_arm(s->in.loop, &s->retry, RETRY_NS);
 }
 
-/* ---- what may wait
- * ----------------------------------------------------------------- */
+/* ---- what may wait ------------------------------------------------------ */
 
 static void rest_due(struct loop_timer *timer)
 {
@@ -387,8 +382,7 @@ static void retry_due(struct loop_timer *timer)
 	services_schedule(container_of(timer, struct services, retry));
 }
 
-/* ---- for others
- * --------------------------------------------------------------------- */
+/* ---- for others --------------------------------------------------------- */
 
 void services_schedule(struct services *s)
 {

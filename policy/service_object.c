@@ -38,8 +38,7 @@ static int name_parse(struct parse *p, json_t *object, const char **ret)
 	return r ? r : parse_copy(p, name ? name : "", ret);
 }
 
-/* ---- Service --------------------------------------------------------------
- */
+/* ---- Service ------------------------------------------------------------ */
 
 static int ip_add(struct parse *p, const char *text,
                   struct service_object *service)
@@ -155,8 +154,7 @@ int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
 	return 0;
 }
 
-/* ---- EndpointSlice ---------------------------------------------------------
- */
+/* ---- EndpointSlice ------------------------------------------------------ */
 
 static int family_parse(struct parse *p, json_t *doc, enum family *ret)
 {

@@ -12,8 +12,7 @@
 #include "test/lib/world.h"
 #include "test/test.h"
 
-/* ---- reading ----------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------ */
 
 struct parsed {
 	struct arena *arena;
@@ -152,8 +151,7 @@ static void conditions_have_the_apis_defaults(void **state)
 	}
 }
 
-/* ---- joining
- * ----------------------------------------------------------------- */
+/* ---- joining ------------------------------------------------------------ */
 
 #define MOST 8
 
@@ -376,8 +374,7 @@ static void a_key_has_one_owner_and_the_maps_an_end(void **state)
 	joined_free(&j);
 }
 
-/* ---- planning
- * ------------------------------------------------------------------ */
+/* ---- planning ----------------------------------------------------------- */
 
 #define KEYS   12
 #define SEED   20261126u
