@@ -285,7 +285,7 @@ int slice_parse(struct parse *p, json_t *doc, const struct labels *labels,
                 struct slice_object *ret)
 {
 	const char *service = label_of(labels, LABEL_SERVICE);
-	enum family family;
+	enum family family = FAMILY_V4;
 	int r = family_parse(p, doc, &family);
 
 	if (!r && service)
