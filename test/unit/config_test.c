@@ -108,7 +108,7 @@ static void every_flag_is_taken(void **state)
 	if (parse("--attach clsact --log-format json --log-level debug "
 	          "--dry-run --routing native --tunnel-port 8472 --xdp off "
 	          "--xdp-pods off --metrics off --web off --hubble off "
-	          "--services full",
+	          "--services pods",
 	          &config, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(config.attach, ATTACH_CLSACT);
@@ -158,7 +158,7 @@ static void bad_flags_are_refused_by_name(void **state)
 		{"--kubeconfig /k",                             "--kubeconfig /k: not built yet"           },
 		{"--routing tunnel",                            "--routing tunnel: not built yet"          },
 		{"--tunnel-port 4789",                          "--tunnel-port 4789: not built yet"        },
-		{"--services pods",                             "--services pods: not built yet"           },
+		{"--services full",                             "--services full: not built yet"           },
 		{"--xdp native",                                "--xdp native: not built yet"              },
 		{"--xdp ff",				    "--xdp ff: not built yet"                  },
 		{"--xdp-pods on",                               "--xdp-pods on: not built yet"             },

@@ -299,7 +299,7 @@ static void kinds_that_are_none_of_ours_are_passed_over(void **state)
 {
 	static const char *const texts[] = {
 		"{'apiVersion': 'apps/v1', 'kind': 'Deployment'}",
-		"{'apiVersion': 'v1', 'kind': 'Service', 'metadata': 7}",
+		"{'apiVersion': 'v1', 'kind': 'Secret', 'metadata': 7}",
 		"{'apiVersion': 'crd.projectcalico.org/v1', 'kind': "
 		"'NetworkPolicy'}",
 		"{'apiVersion': 'metrics.k8s.io/v1beta1', 'kind': "
