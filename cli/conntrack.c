@@ -34,14 +34,36 @@ static const char *end_text(const json_t *end, const char *name_key,
 	return buf;
 }
 
-/* What the far side sees as the source: the part that was rewritten. */
-static const char *translated(const json_t *item, char buf[CELL_MAX])
+/* Is one end of the far side another than on this side? */
+static bool is_changed(const json_t *item, const json_t *to, const char *end)
+{
+	const json_t *here = json_object_get(item, end);
+	const json_t *there = json_object_get(to, end);
+
+	return strcmp(get_text(here, "address"), get_text(there, "address")) !=
+	               0 ||
+	       get_number(here, "port") != get_number(there, "port");
+}
+
+/* What the far side sees: the ends that were rewritten. */
+static const char *translated(const json_t *item, char buf[2 * CELL_MAX])
 {
 	const json_t *to = json_object_get(item, "translated_to");
+	size_t n = 0;
 
 	buf[0] = '\0';
-	if (to)
-		end_text(json_object_get(to, "source"), "address", buf);
+	if (!to)
+		return buf;
+	if (is_changed(item, to, "source"))
+		n = strlen(end_text(json_object_get(to, "source"), "address",
+		                    buf));
+	if (is_changed(item, to, "destination")) {
+		memcpy(buf + n, "-> ", sizeof("-> "));
+		if (n)
+			memcpy(buf + n, " -> ", sizeof(" -> "));
+		end_text(json_object_get(to, "destination"), "address",
+		         buf + strlen(buf));
+	}
 	return buf;
 }
 
@@ -55,7 +77,7 @@ static enum style state_style(const char *state)
 static void row(struct table *table, const json_t *item)
 {
 	const char *state = get_text(item, "state");
-	char from[CELL_MAX], to[CELL_MAX], other[CELL_MAX];
+	char from[CELL_MAX], to[CELL_MAX], other[2 * CELL_MAX];
 	char sent[QUANTITY_MAX], back[QUANTITY_MAX], idle[QUANTITY_MAX];
 	const struct cell cells[] = {
 		{.text = end_text(json_object_get(item, "source"), "name",

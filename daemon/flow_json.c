@@ -202,6 +202,15 @@ static json_t *policy_json(const char *text, size_t len, char between)
 	                 "namespace", text, ns_len, "kind", "NetworkPolicy");
 }
 
+/* flow.proto, message Service, of "ns/name". */
+static json_t *service_json(const char *text)
+{
+	const char *cut = strchr(text, '/');
+
+	return json_pack("{s:s, s:s%}", "name", cut ? cut + 1 : text,
+	                 "namespace", text, cut ? (size_t)(cut - text) : 0);
+}
+
 static void put_policies(json_t *flow, const struct flow_view *view)
 {
 	static const char *const allowed[DIR__COUNT] = {"ingress_allowed_by",
@@ -256,7 +265,7 @@ static json_t *extensions_json(const struct flow_view *view)
 {
 	const struct event *ev = view->event;
 	json_t *value = json_object();
-	char text[512];
+	char text[512], addr[ADDR_TEXT_MAX];
 
 	put_text(value, "event", event_word(ev->type));
 	put_text(value, "hook", hook_name(ev->hook));
@@ -266,6 +275,10 @@ static json_t *extensions_json(const struct flow_view *view)
 	}
 	put_text(value, "nearest_rule",
 	         packed_get(view->why, WHY_NEAREST, text, sizeof(text)));
+	if (!addr_is_zero(&ev->vip)) {
+		put_text(value, "service_ip", addr_format(&ev->vip, addr));
+		put_number(value, "service_port", ntohs(ev->vip_port));
+	}
 	if (ev->type == EVENT_END)
 		put_counts(value, ev);
 	else
@@ -327,6 +340,8 @@ json_t *flow_json(const struct flow_view *view)
 	put(flow, "l4", l4_json(ev));
 	put(flow, "source", end_json(view, 0));
 	put(flow, "destination", end_json(view, 1));
+	if (view->service)
+		put(flow, "destination_service", service_json(view->service));
 	put_text(flow, "Type", "L3_L4");
 	put_text(flow, "node_name", view->node);
 	put_event_type(flow, view);

@@ -27,7 +27,8 @@ struct flow_view {
 	const char *node;
 	const char *who[2];           /* "ns pod endpoint identity label…" */
 	const char *rule[DIR__COUNT]; /* "ns name index", that allowed it */
-	const char *why; /* of a policy drop: "nearest total policy…" */
+	const char *why;     /* of a policy drop: "nearest total policy…" */
+	const char *service; /* "ns/name" that event->vip is of */
 	unsigned
 		audit; /* 0; 1 + direction whose policy would have dropped it */
 };

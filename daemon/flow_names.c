@@ -375,6 +375,19 @@ static void audit(struct flow_names *names, struct kept *kept)
 	}
 }
 
+/* "shop/web", of the service that was asked for. */
+static struct text *service_of(struct flow_names *names, const struct event *ev)
+{
+	const struct services *services = names->daemon->services;
+	char name[400];
+
+	if (addr_is_zero(&ev->vip) || !services ||
+	    !services_name(services, &ev->vip, ev->vip_port, ev->tuple.proto,
+	                   name, sizeof(name)))
+		return NULL;
+	return intern_get(&names->intern, name, strlen(name));
+}
+
 void flow_names_give(struct flow_names *names, struct kept *kept)
 {
 	const struct event *ev = &kept->event;
@@ -387,6 +400,7 @@ void flow_names_give(struct flow_names *names, struct kept *kept)
 		kept->why = why_of(names, ev, DIR_INGRESS);
 	if (ev->type == EVENT_DROP && ev->reason == DROP_POLICY_EGRESS)
 		kept->why = why_of(names, ev, DIR_EGRESS);
+	kept->service = service_of(names, ev);
 	if (ev->type == EVENT_FLOW && names->daemon->config.audit)
 		audit(names, kept);
 }
@@ -398,4 +412,5 @@ void flow_names_drop(struct flow_names *names, struct kept *kept)
 		intern_drop(&names->intern, TAKE(kept->rule[i]));
 	}
 	intern_drop(&names->intern, TAKE(kept->why));
+	intern_drop(&names->intern, TAKE(kept->service));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* flow_text.c - an event in one sentence: see flow_json.h. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,19 @@ static void print_allowed(FILE *f, const struct flow_view *view)
 	}
 }
 
+/* What was asked for, when that was a service. */
+static void print_service(FILE *f, const struct flow_view *view)
+{
+	const struct event *ev = view->event;
+	char addr[ADDR_TEXT_MAX];
+
+	if (addr_is_zero(&ev->vip))
+		return;
+	fprintf(f, "%sby service %s%s%s port %u", ftell(f) > 0 ? "; " : "",
+	        view->service ? view->service : "", view->service ? ", " : "",
+	        addr_format(&ev->vip, addr), ntohs(ev->vip_port));
+}
+
 static bool is_policy_drop(const struct event *ev)
 {
 	return ev->type == EVENT_DROP && (ev->reason == DROP_POLICY_INGRESS ||
@@ -204,6 +218,7 @@ char *flow_summary(const struct flow_view *view)
 		print_end_event(f, ev);
 	else
 		print_allowed(f, view);
+	print_service(f, view);
 	if (!fclose(f))
 		return text;
 	free(text);

@@ -70,6 +70,7 @@ static struct flow_view view_of(struct flowlog *log, uint64_t n)
 		.event = &kept->event,
 		.node = log->daemon->config.node_name,
 		.why = kept->why ? kept->why->s : NULL,
+		.service = kept->service ? kept->service->s : NULL,
 		.audit = kept->audit,
 	};
 

@@ -363,6 +363,45 @@ static json_t *hook_element(const struct daemon *daemon,
 	                 (json_int_t) * (const uint32_t *)value);
 }
 
+static json_t *service_element(const struct daemon *daemon,
+                               const struct mapwalk *walk, const void *key,
+                               const void *value)
+{
+	char addr[ADDR_TEXT_MAX], proto[PROTO_TEXT_MAX], name[WHO_TEXT_MAX];
+	const struct service *service = value;
+	struct service_key k;
+
+	(void)walk;
+	memcpy(&k, key, sizeof(k));
+	name[0] = '\0';
+	if (daemon->services)
+		(void)services_name(daemon->services, &k.vip, k.port, k.proto,
+		                    name, sizeof(name));
+	return json_pack("{s:s, s:s, s:i, s:s, s:I, s:I}", "service", name,
+	                 "address", addr_format(&k.vip, addr), "port",
+	                 (int)ntohs(k.port), "protocol",
+	                 proto_name(k.proto, proto), "first",
+	                 (json_int_t)service->first, "count",
+	                 (json_int_t)service->count);
+}
+
+static json_t *backend_element(const struct daemon *daemon,
+                               const struct mapwalk *walk, const void *key,
+                               const void *value)
+{
+	char addr[ADDR_TEXT_MAX];
+	struct backend backend;
+
+	(void)daemon;
+	(void)walk;
+	memcpy(&backend, value, sizeof(backend));
+	return json_pack("{s:I, s:s, s:i, s:I}", "place",
+	                 (json_int_t) * (const uint32_t *)key, "address",
+	                 addr_format(&backend.addr, addr), "port",
+	                 (int)ntohs(backend.port), "tag",
+	                 (json_int_t)backend.tag);
+}
+
 static json_t *hex(const void *data, size_t size)
 {
 	const size_t shown = size > 256 ? 256 : size;
@@ -393,26 +432,29 @@ static const struct reader {
 	json_t *(*read)(const struct daemon *daemon, const struct mapwalk *walk,
 	                const void *key, const void *value);
 } readers[] = {
-	{"endpoints", 4,			 sizeof(struct endpoint),    endpoint_element},
-	{"addrs",     sizeof(struct addr),       sizeof(struct addr_info),   addr_element    },
-	{"prefixes",  sizeof(struct prefix_key), sizeof(struct prefix_info),
-         prefix_element								      },
-	{"uplinks",   4,			 sizeof(struct uplink),      uplink_element  },
-	{"slots",     4,			 sizeof(struct slot),        slot_element    },
-	{"policies",  sizeof(struct policy_key), sizeof(struct policy_val),
-         policy_element								      },
-	{"ranges",    sizeof(struct range_key),  sizeof(struct policy_val),
-         range_element								       },
-	{"flows",     sizeof(struct flow_key),   sizeof(struct flow),        flow_element    },
-	{"flows_new", sizeof(struct flow_key),   sizeof(struct flow),
-         flow_element									},
-	{"frags",     sizeof(struct frag_key),   sizeof(struct frag_ports),
-         frag_element									},
-	{"held",      4,			 4,			  held_element    },
-	{"epochs",    4,			 sizeof(struct epochs),      epochs_element  },
-	{"drops",     4,			 8,			  drop_element    },
-	{"counters",  4,			 8,                          counter_element },
-	{"hooks",     4,			 4,			  hook_element    },
+	{"endpoints", 4,			  sizeof(struct endpoint),    endpoint_element},
+	{"addrs",     sizeof(struct addr),        sizeof(struct addr_info),   addr_element    },
+	{"prefixes",  sizeof(struct prefix_key),  sizeof(struct prefix_info),
+         prefix_element								       },
+	{"uplinks",   4,			  sizeof(struct uplink),      uplink_element  },
+	{"slots",     4,			  sizeof(struct slot),        slot_element    },
+	{"policies",  sizeof(struct policy_key),  sizeof(struct policy_val),
+         policy_element								       },
+	{"ranges",    sizeof(struct range_key),   sizeof(struct policy_val),
+         range_element									},
+	{"flows",     sizeof(struct flow_key),    sizeof(struct flow),        flow_element    },
+	{"flows_new", sizeof(struct flow_key),    sizeof(struct flow),
+         flow_element									 },
+	{"frags",     sizeof(struct frag_key),    sizeof(struct frag_ports),
+         frag_element									 },
+	{"held",      4,			  4,			  held_element    },
+	{"epochs",    4,			  sizeof(struct epochs),      epochs_element  },
+	{"drops",     4,			  8,			  drop_element    },
+	{"counters",  4,			  8,                          counter_element },
+	{"hooks",     4,			  4,			  hook_element    },
+	{"services",  sizeof(struct service_key), sizeof(struct service),
+         service_element								      },
+	{"backends",  4,			  sizeof(struct backend),     backend_element },
 };
 
 static bool type_is_array(uint32_t type)

@@ -15,6 +15,8 @@
 #define REST_NS  (1000 * MS)  /* places that retired wait for each other */
 #define LOOK_NS  (60000 * MS) /* the maps are read again */
 #define RETRY_NS (1000 * MS)
+#define PACE_OF  10 /* a pass is followed by ten times its duration … */
+#define PACE_NS  (1000 * MS) /* … without one, at most so long */
 /* Half, so that all of it can be replaced at once. */
 #define BACKENDS_MOST (BACKEND_MAX / 2)
 
@@ -35,11 +37,11 @@ struct services {
 	bool unread;    /* have is not what the maps hold */
 	json_t *problems;
 	struct loop_task task;
-	struct loop_timer rest, look, retry;
+	struct loop_timer rest, look, retry, pace;
+	uint64_t next_ns; /* no pass before, unless somebody asks */
 };
 
-/* ---- facts ----------------------------------------------------------------
- */
+/* ---- facts -------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, uint64_t word)
 {
@@ -63,8 +65,7 @@ static uint64_t facts_now(const struct services *s)
 	return hash ? hash : 1;
 }
 
-/* ---- what should be
- * ---------------------------------------------------------- */
+/* ---- what should be ----------------------------------------------------- */
 
 struct counts {
 	size_t services, slices, nodes, cidrs;
@@ -159,8 +160,7 @@ int services_desired(const struct services *s, struct arena *arena,
 	return services_want(&input, arena, ret);
 }
 
-/* ---- problems
- * ------------------------------------------------------------------ */
+/* ---- problems ----------------------------------------------------------- */
 
 static bool problem_in(const json_t *problems, const json_t *problem)
 {
@@ -210,8 +210,7 @@ static json_t *problems_of(const struct services_want *want)
 	return list;
 }
 
-/* ---- a pass
- * --------------------------------------------------------------------- */
+/* ---- a pass ------------------------------------------------------------- */
 
 static int have_learn(struct services *s, struct err *err)
 {
@@ -338,21 +337,32 @@ static int pass(struct services *s, struct arena *arena, struct err *err)
 	return 0;
 }
 
+/* A pass costs what all services do: under a churn it is not made for each. */
+static void pace_set(struct services *s, uint64_t began)
+{
+	const uint64_t now = loop_now_ns(), took = (now - began) * PACE_OF;
+
+	s->next_ns = now + (took < PACE_NS ? took : PACE_NS);
+}
+
 static void task_run(struct loop_task *task)
 {
 	struct services *s = container_of(task, struct services, task);
+	const uint64_t began = loop_now_ns();
 	struct arena *arena;
 	struct err err = {};
 	json_t *problems;
 	int r;
 
 	loop_task_cancel(s->in.loop, task);
+	loop_timer_cancel(s->in.loop, &s->pace);
 	if (!s->in.store->synced)
 		return;
 	arena = arena_new(0);
 	r = arena ? pass(s, arena, &err)
 	          : err_set(&err, -ENOMEM, "out of memory");
 	arena_free(arena);
+	pace_set(s, began);
 	if (!r)
 		return;
 	s->unread = true;
@@ -363,8 +373,7 @@ static void task_run(struct loop_task *task)
 	loop_timer_arm(s->in.loop, &s->retry, RETRY_NS);
 }
 
-/* ---- what may wait
- * ----------------------------------------------------------------- */
+/* ---- what may wait ------------------------------------------------------ */
 
 static void rest_due(struct loop_timer *timer)
 {
@@ -372,6 +381,14 @@ static void rest_due(struct loop_timer *timer)
 
 	if (services_free_rested(s->in.dp, &s->resting))
 		loop_timer_arm(s->in.loop, &s->rest, REST_NS);
+	(void)malloc_trim(0); /* what passes have freed */
+}
+
+static void pace_due(struct loop_timer *timer)
+{
+	struct services *s = container_of(timer, struct services, pace);
+
+	loop_task_schedule(s->in.loop, &s->task);
 }
 
 static void look_due(struct loop_timer *timer)
@@ -387,18 +404,23 @@ static void retry_due(struct loop_timer *timer)
 	services_schedule(container_of(timer, struct services, retry));
 }
 
-/* ---- for others
- * --------------------------------------------------------------------- */
+/* ---- for others --------------------------------------------------------- */
 
 void services_schedule(struct services *s)
 {
-	if (s->unread || s->facts != facts_now(s))
+	const uint64_t now = loop_now_ns();
+
+	if (s->pace.armed || (!s->unread && s->facts == facts_now(s)))
+		return;
+	if (now < s->next_ns)
+		loop_timer_arm(s->in.loop, &s->pace, s->next_ns - now);
+	else
 		loop_task_schedule(s->in.loop, &s->task);
 }
 
 void services_settle(struct services *s)
 {
-	if (s->task.scheduled)
+	if (s->task.scheduled || s->pace.armed)
 		task_run(&s->task);
 }
 
@@ -462,6 +484,7 @@ int services_new(const struct services_deps *deps, struct services **ret,
 	s->rest.due = rest_due;
 	s->look.due = look_due;
 	s->retry.due = retry_due;
+	s->pace.due = pace_due;
 	loop_timer_arm(s->in.loop, &s->look, LOOK_NS);
 	*ret = s;
 	return 0;
@@ -475,6 +498,7 @@ void services_free(struct services *s)
 	loop_timer_cancel(s->in.loop, &s->rest);
 	loop_timer_cancel(s->in.loop, &s->look);
 	loop_timer_cancel(s->in.loop, &s->retry);
+	loop_timer_cancel(s->in.loop, &s->pace);
 	free(s->have.item);
 	free(s->resting.item);
 	arena_free(s->arena);

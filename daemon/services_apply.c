@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- reading
- * ------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------ */
 
 struct placed {
 	uint32_t at;
@@ -163,8 +162,7 @@ int services_read(struct dp *dp, struct services_have *ret,
 	return r ? r : reading_finish(&reading, ret, resting);
 }
 
-/* ---- changing
- * ----------------------------------------------------------------- */
+/* ---- changing ----------------------------------------------------------- */
 
 int services_apply(struct dp *dp, const struct services_plan *plan,
                    struct err *err)

@@ -40,8 +40,7 @@ static int plan_alloc(struct make *m, const struct services_want *want,
 	               : -ENOMEM;
 }
 
-/* ---- places -----------------------------------------------------------------
- */
+/* ---- places ------------------------------------------------------------- */
 
 /* The end of a range in use that holds one of @n places from @at; 0: none. */
 static uint32_t used_until(const struct make *m, uint32_t at, uint32_t n)
@@ -81,8 +80,7 @@ static uint32_t places_take(struct make *m, uint32_t n)
 	return at;
 }
 
-/* ---- one service
- * -------------------------------------------------------------- */
+/* ---- one service -------------------------------------------------------- */
 
 static void retire(struct make *m, const struct service_have *have)
 {

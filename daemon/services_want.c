@@ -62,8 +62,7 @@ static void *grown(struct arena *arena, void *array, size_t n, size_t *room,
 	return more;
 }
 
-/* ---- problems ---------------------------------------------------------------
- */
+/* ---- problems ----------------------------------------------------------- */
 
 static int problem_add(struct make *m, const char *object, const char *error)
 {
@@ -87,8 +86,7 @@ static int service_problem(struct make *m, const struct service_object *service,
 	                   error);
 }
 
-/* ---- what no address may be
- * --------------------------------------------------- */
+/* ---- what no address may be --------------------------------------------- */
 
 static int addr_order(const void *a, const void *b)
 {
@@ -171,8 +169,7 @@ static const char *ip_refused(const struct make *m, const struct addr *ip)
 	return is_pods(m, ip) ? "inside a pod CIDR" : unroutable(ip);
 }
 
-/* ---- backends
- * ------------------------------------------------------------------ */
+/* ---- backends ----------------------------------------------------------- */
 
 static int found_order(const void *a, const void *b)
 {
@@ -262,8 +259,7 @@ static bool is_rewritable(const struct frontend *f)
 	return true;
 }
 
-/* ---- services
- * ------------------------------------------------------------------- */
+/* ---- services ----------------------------------------------------------- */
 
 static int service_order(const void *a, const void *b)
 {
@@ -409,8 +405,7 @@ static int slice_check(struct make *m, const struct slice_object *slice)
 	return 0;
 }
 
-/* ---- all together
- * ----------------------------------------------------------------- */
+/* ---- all together ------------------------------------------------------- */
 
 static int frontend_order(const void *a, const void *b)
 {

@@ -38,8 +38,7 @@ static int name_parse(struct parse *p, json_t *object, const char **ret)
 	return r ? r : parse_copy(p, name ? name : "", ret);
 }
 
-/* ---- Service --------------------------------------------------------------
- */
+/* ---- Service ------------------------------------------------------------ */
 
 static int ip_add(struct parse *p, const char *text,
                   struct service_object *service)
@@ -155,8 +154,7 @@ int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
 	return 0;
 }
 
-/* ---- EndpointSlice ---------------------------------------------------------
- */
+/* ---- EndpointSlice ------------------------------------------------------ */
 
 static int family_parse(struct parse *p, json_t *doc, enum family *ret)
 {
@@ -287,7 +285,7 @@ int slice_parse(struct parse *p, json_t *doc, const struct labels *labels,
                 struct slice_object *ret)
 {
 	const char *service = label_of(labels, LABEL_SERVICE);
-	enum family family;
+	enum family family = FAMILY_V4;
 	int r = family_parse(p, doc, &family);
 
 	if (!r && service)
