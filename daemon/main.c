@@ -145,6 +145,21 @@ static int start_node(struct stiled *s, struct err *err)
 	return r;
 }
 
+static int start_ipam(struct daemon *daemon, int family, struct err *err)
+{
+	static const char *const name[FAMILY__COUNT] = {"ipam.v4", "ipam.v6"};
+	struct ipam *ipam = &daemon->ipam[family];
+	struct err why = {};
+	int r = ipam_open(ipam, &daemon->config.pod_cidr[family], err);
+
+	if (!r && !daemon->config.dry_run &&
+	    ipam_keep(ipam, daemon->config.state_dir, name[family],
+	              loop_now_ns(), &why))
+		log_warn("%s; freed addresses do not rest over a restart",
+		         why.text);
+	return r;
+}
+
 static int start_state(struct stiled *s, struct err *err)
 {
 	struct daemon *daemon = &s->daemon;
@@ -157,8 +172,7 @@ static int start_state(struct stiled *s, struct err *err)
 	s->has_endpoints = !r;
 	for (int f = 0; !r && f < FAMILY__COUNT; f++)
 		if (daemon->config.has_pod_cidr[f])
-			r = ipam_open(&daemon->ipam[f],
-			              &daemon->config.pod_cidr[f], err);
+			r = start_ipam(daemon, f, err);
 	return r;
 }
 

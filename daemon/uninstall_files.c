@@ -203,8 +203,8 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	static const char *const in_manifests[] = {"*.yaml", "*.yml", "*.json",
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
-	static const char *const in_state[] = {"identities.json*", "undo",
-	                                       "undo.*", "lock", NULL};
+	static const char *const in_state[] = {
+		"identities.json*", "ipam.v*", "undo", "undo.*", "lock", NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
 	int r = part_remove(what, what->state_dir, "endpoints", in_endpoints,
 	                    err);

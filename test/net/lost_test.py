@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """lost_test - what a node does without what it wrote down: pods whose files are
-lost.
+lost, addresses that were freed before a restart.
 
     node ---+--- n/a ==== n/b, n/c, …
 """
 import json
+import os
 import shutil
+import signal
 
 from stage import (Netns, Node, connect, done, equal, namespace_manifest,
                    pod_manifest, test, wait_for)
@@ -18,6 +20,35 @@ def links():
     return {l["ifname"] for l in json.loads(node.ns.run(
         "ip", "-j", "link", "show", "type", "veth").stdout)
         if l["ifname"].startswith("stl")}
+
+
+def forgotten(names):
+    """Until the last file of these pods is gone."""
+    wait_for("the files' end", lambda: not any(
+        f.startswith(tuple(f"{n.replace('/', '-')}:" for n in names))
+        for f in os.listdir(f"{node.dir}/state/endpoints")), 5)
+
+
+def freed_addresses_rest_over_a_restart():
+    """In whichever way the daemon ends, and whichever address is highest."""
+    given = []
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pods = [node.pod(f"n/q{len(given) + i}") for i in range(3)]
+        freed = [ip for pod in pods[1:] for ip in pod.ips]
+        given += pods
+        for pod in pods[1:]:
+            node.delete(pod.name)
+        forgotten([pod.name for pod in pods[1:]])
+        node.stop(number)
+        node.start()
+        for i in range(3):
+            pod = node.pod(f"n/r{number}{i}")
+            assert not set(pod.ips) & set(freed), f"{pod.ips} were just freed"
+            given.append(pod)
+    for pod in given:
+        if pod.name in node.pods:
+            node.delete(pod.name)
+    forgotten([pod.name for pod in given])
 
 
 def a_lost_state_directory():
@@ -46,6 +77,7 @@ def a_lost_state_directory():
     equal(node.stile("policy", "verify").returncode, 0, "verify")
 
 
+test("freed addresses rest over a restart", freed_addresses_rest_over_a_restart)
 test("pods of a lost state directory are dead and block nobody",
      a_lost_state_directory)
 done()
