@@ -252,10 +252,32 @@ static void print_differences(const struct cli *cli, const json_t *list)
 		       n - DIFFERENCES_SHOWN);
 }
 
+/* Pods whose table is known not to be that of their policies. */
+static void print_not_compared(const struct cli *cli, const json_t *list)
+{
+	const struct fill fill = {2, 2, cli_style(cli).width};
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		_cleanup_(free_p) char *line = NULL;
+
+		if (asprintf(&line, "%s: not compared: %s",
+		             get_text(item, "object"),
+		             get_text(item, "why")) < 0)
+			return;
+		fputs(style_begin(STYLE_WARN, cli->color), stdout);
+		fputs("! ", stdout);
+		text_fill(stdout, line, &fill);
+		puts(style_end(STYLE_WARN, cli->color));
+	}
+}
+
 int cmd_policy_verify(const struct cli *cli, const struct args *args)
 {
 	json_t *reply = NULL;
-	const json_t *list;
+	const json_t *list, *left;
 	int status = cli_ask(cli, request_new("policy.verify"), &reply);
 	size_t n;
 
@@ -274,6 +296,10 @@ int cmd_policy_verify(const struct cli *cli, const struct args *args)
 		       get_number(reply, "checked"));
 	if (n && cli->format != FORMAT_JSON)
 		print_differences(cli, list);
+	left = json_object_get(reply, "not_compared");
+	n += json_array_size(left);
+	if (cli->format != FORMAT_JSON)
+		print_not_compared(cli, left);
 	json_decref(reply);
 	return n ? STATUS_NO : STATUS_DONE;
 }

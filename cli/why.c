@@ -110,6 +110,15 @@ static void print_table(const struct cli *cli, const json_t *side)
 
 	if (!table)
 		return;
+	if (get_text(side, "held")[0]) {
+		snprintf(line, sizeof(line), "the table in force is slot %lld",
+		         get_number(table, "slot"));
+		print_line(cli, 2, line);
+		fputs(style_begin(STYLE_WARN, cli->color), stdout);
+		print_line(cli, 2, get_text(side, "held"));
+		fputs(style_end(STYLE_WARN, cli->color), stdout);
+		return;
+	}
 	if (get_bool(table, "agrees")) {
 		snprintf(line, sizeof(line),
 		         "the table in force (slot %lld) "

@@ -58,33 +58,82 @@ static void ep_adopt(struct daemon *daemon, struct ep *ep)
 	endpoint_drop(&daemon->endpoints, ep);
 }
 
-/* A link under the name that the plugin gives to what it leaves to us. */
-static int stray_see(const struct nlmsghdr *msg, void *user)
+/* Links of ours that no endpoint has. */
+struct orphans {
+	struct daemon *daemon;  /* its strays: those that were left to us */
+	int lost[ENDPOINT_MAX]; /* those that are in use */
+	char name[ENDPOINT_MAX][IFNAMSIZ];
+	int n_lost;
+};
+
+/* Does the name end in the hexadecimal digits of an attachment's? */
+static bool is_plugins(const char *name)
+{
+	const char *digits = name + strlen(WIRE_LINK_PREFIX);
+
+	return !strncmp(name, WIRE_LINK_PREFIX, strlen(WIRE_LINK_PREFIX)) &&
+	       strlen(digits) == 12 && strspn(digits, "0123456789abcdef") == 12;
+}
+
+/* One that is not up yet is an ADD's that has not asked us so far. */
+static int orphan_see(const struct nlmsghdr *msg, void *user)
 {
 	const struct ifinfomsg *body = NLMSG_DATA(msg);
 	const struct rtattr *attr = nl_find(msg, sizeof(*body), IFLA_IFNAME);
-	struct daemon *daemon = user;
-	char want[IFNAMSIZ];
+	struct orphans *orphans = user;
+	struct daemon *daemon = orphans->daemon;
+	char name[IFNAMSIZ], released[IFNAMSIZ];
 
-	snprintf(want, sizeof(want), WIRE_LINK_PREFIX "d%x",
+	snprintf(released, sizeof(released), WIRE_LINK_PREFIX "d%x",
 	         (unsigned)body->ifi_index);
-	if (msg->nlmsg_type != RTM_NEWLINK || !attr ||
-	    strncmp(RTA_DATA(attr), want, RTA_PAYLOAD(attr)) != 0 ||
-	    endpoint_by_ifindex(&daemon->endpoints, body->ifi_index) ||
-	    daemon->n_strays == STRAYS_MAX)
+	if (msg->nlmsg_type != RTM_NEWLINK ||
+	    !nl_text(attr, name, sizeof(name)) ||
+	    endpoint_by_ifindex(&daemon->endpoints, body->ifi_index))
 		return 0;
-	daemon->stray[daemon->n_strays++] = body->ifi_index;
+	if (!strcmp(name, released) && daemon->n_strays < STRAYS_MAX) {
+		daemon->stray[daemon->n_strays++] = body->ifi_index;
+	} else if (is_plugins(name) && body->ifi_flags & IFF_UP &&
+	           orphans->n_lost < (int)ENDPOINT_MAX) {
+		memcpy(orphans->name[orphans->n_lost], name, IFNAMSIZ);
+		orphans->lost[orphans->n_lost++] = body->ifi_index;
+	}
 	return 0;
 }
 
-static void strays_forget(void *user)
+static void orphans_forget(void *user)
 {
-	((struct daemon *)user)->n_strays = 0;
+	struct orphans *orphans = user;
+
+	orphans->daemon->n_strays = orphans->n_lost = 0;
+}
+
+/*
+ * Pods whose files are lost.  Who they are is not known, hence not what is
+ * allowed to them: they are cut off in any case.  Their links would keep routes
+ * to addresses that others are about to get.
+ */
+static void lost_end(const struct orphans *orphans)
+{
+	struct daemon *daemon = orphans->daemon;
+	struct err err = {};
+
+	if (!orphans->n_lost)
+		return;
+	for (int i = 0; i < orphans->n_lost; i++)
+		log_err("link %s: the state directory knows no endpoint of it; "
+		        "it is deleted, its pod has no network any more and "
+		        "must be made again",
+		        orphans->name[i]);
+	if (node_links_delete(&daemon->node, orphans->lost, orphans->n_lost,
+	                      &err))
+		log_err("delete %d links that no endpoint has: %s",
+		        orphans->n_lost, err.text);
 }
 
 void attachments_adopt(struct daemon *daemon)
 {
 	const struct ifinfomsg all = {.ifi_family = AF_UNSPEC};
+	struct orphans orphans = {.daemon = daemon};
 	struct err err = {};
 	int alive = 0, closing = 0;
 
@@ -96,9 +145,10 @@ void attachments_adopt(struct daemon *daemon)
 		alive += ep->state == ENDPOINT_READY;
 		closing += ep->state == ENDPOINT_CLOSING;
 	}
-	if (nl_dump(&daemon->node.nl, RTM_GETLINK, &all, sizeof(all), stray_see,
-	            strays_forget, daemon, &err))
+	if (nl_dump(&daemon->node.nl, RTM_GETLINK, &all, sizeof(all),
+	            orphan_see, orphans_forget, &orphans, &err))
 		log_warn("look for links left behind: %s", err.text);
+	lost_end(&orphans);
 	if (closing || daemon->n_strays)
 		loop_timer_arm(daemon->loop, &daemon->reap, 0);
 	log_info("%d endpoints adopted, %d links to be deleted", alive,

@@ -3,8 +3,12 @@
 #include "daemon/ipam.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/addr.h"
 #include "lib/util.h"
@@ -31,15 +35,104 @@ int ipam_open(struct ipam *ipam, const struct prefix *cidr, struct err *err)
 	*ipam = (struct ipam){.cidr = *cidr,
 	                      .size = size,
 	                      .freed_ns = freed_ns,
-	                      .enabled = true};
+	                      .enabled = true,
+	                      .fd = -1};
 	return 0;
 }
 
 void ipam_close(struct ipam *ipam)
 {
+	if (ipam->enabled && ipam->fd >= 0)
+		close(ipam->fd);
 	free(ipam->freed_ns);
 	*ipam = (struct ipam){};
 }
+
+/* ---- the file ----------------------------------------------------------- */
+
+/*
+ * Behind it, for each address, 8 bytes: when it was freed (CLOCK_MONOTONIC; 0:
+ * never).  Each is written by itself, in place: what is torn, or of another
+ * boot, is in the future, long ago, or makes an address rest for nothing.
+ */
+struct file_header {
+	char magic[8];
+	struct addr cidr;
+	uint32_t bits, next;
+};
+
+#define MAGIC "stile-a1"
+
+static void file_put(struct ipam *ipam, const void *data, size_t n, off_t at)
+{
+	ssize_t ignored = 0;
+
+	/* A full disk costs rest over a restart, nothing else. */
+	if (ipam->fd >= 0)
+		ignored = pwrite(ipam->fd, data, n, at);
+	(void)ignored;
+}
+
+static void next_put(struct ipam *ipam)
+{
+	file_put(ipam, &ipam->next, sizeof(ipam->next),
+	         offsetof(struct file_header, next));
+}
+
+static void freed_put(struct ipam *ipam, uint32_t index)
+{
+	file_put(ipam, &ipam->freed_ns[index], sizeof(*ipam->freed_ns),
+	         (off_t)(sizeof(struct file_header) +
+	                 index * sizeof(*ipam->freed_ns)));
+}
+
+/* What the file says, if it is of this CIDR. */
+static bool file_take(struct ipam *ipam, uint64_t now_ns)
+{
+	const size_t bytes = ipam->size * sizeof(*ipam->freed_ns);
+	struct file_header header;
+	ssize_t n = pread(ipam->fd, &header, sizeof(header), 0);
+
+	if (n != (ssize_t)sizeof(header) ||
+	    memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 ||
+	    header.bits != ipam->cidr.bits ||
+	    addr_compare(&header.cidr, &ipam->cidr.addr) != 0 ||
+	    header.next >= ipam->size)
+		return false;
+	n = pread(ipam->fd, ipam->freed_ns, bytes, sizeof(header));
+	if (n < 0)
+		n = 0;
+	memset((char *)ipam->freed_ns + n, 0, bytes - (size_t)n);
+	for (uint32_t i = 0; i < ipam->size; i++)
+		if (ipam->freed_ns[i] <= IN_USE || ipam->freed_ns[i] > now_ns)
+			ipam->freed_ns[i] = 0;
+	ipam->next = header.next;
+	return true;
+}
+
+int ipam_keep(struct ipam *ipam, const char *state_dir, const char *name,
+              uint64_t now_ns, struct err *err)
+{
+	struct file_header header = {.cidr = ipam->cidr.addr,
+	                             .bits = ipam->cidr.bits};
+	char path[300];
+
+	memcpy(header.magic, MAGIC, sizeof(header.magic));
+	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
+	ipam->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (ipam->fd < 0)
+		return err_set(err, -errno, "open '%s': %s", path,
+		               strerror(errno));
+	ipam->resumed = file_take(ipam, now_ns);
+	if (ipam->resumed)
+		return 0;
+	if (!ftruncate(ipam->fd, 0) && pwrite(ipam->fd, &header, sizeof(header),
+	                                      0) == (ssize_t)sizeof(header))
+		return 0;
+	return err_set(err, -errno, "write '%s': %s", path, strerror(errno));
+}
+
+/* ---- addresses ---------------------------------------------------------- */
 
 static struct addr addr_at(const struct ipam *ipam, uint32_t index)
 {
@@ -87,6 +180,7 @@ int ipam_alloc(struct ipam *ipam, uint64_t now_ns, struct addr *ret,
 		ipam->freed_ns[index] = IN_USE;
 		ipam->next = (index + 1) % ipam->size;
 		ipam->used++;
+		next_put(ipam);
 		*ret = addr_at(ipam, index);
 		return 0;
 	}
@@ -116,8 +210,8 @@ int ipam_take(struct ipam *ipam, const struct addr *addr)
 		return -EEXIST;
 	ipam->freed_ns[index] = IN_USE;
 	ipam->used++;
-	/* After a start: what was freed before it rests below. */
-	if (index >= ipam->next)
+	/* Without a file: what was freed before the start rests below. */
+	if (!ipam->resumed && index >= ipam->next)
 		ipam->next = (index + 1) % ipam->size;
 	return 0;
 }
@@ -130,4 +224,5 @@ void ipam_free(struct ipam *ipam, const struct addr *addr, uint64_t now_ns)
 		return;
 	ipam->freed_ns[index] = now_ns > IN_USE ? now_ns : IN_USE + 1;
 	ipam->used--;
+	freed_put(ipam, index);
 }

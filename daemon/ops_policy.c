@@ -29,72 +29,108 @@ static bool is_netpol(const struct store_object *object)
 	return !strncmp(object->id, NETPOL_PREFIX, strlen(NETPOL_PREFIX));
 }
 
-/* The pods of this node, looked up once for all policies. */
+/* A pod of this node, as policy sees it. */
+struct here_pod {
+	const struct pod *pod;
+	const struct ep *ep;
+	const char *held; /* see reconcile_held() */
+};
+
+/* All of them, looked up once for all policies. */
 struct here {
-	const struct pod *pod[ENDPOINT_MAX];
+	const struct reconcile *rec;
+	struct here_pod pod[ENDPOINT_MAX];
 	size_t n;
 };
 
 static void here_find(const struct daemon *daemon, struct here *here)
 {
-	here->n = 0;
-	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
-		const struct ep *ep = &daemon->endpoints.ep[i];
-		const struct pod *pod;
+	const struct world *world =
+		daemon->reconcile ? reconcile_world(daemon->reconcile) : NULL;
 
-		if (ep->state != ENDPOINT_READY || !ep->pod_name[0])
+	here->rec = daemon->reconcile;
+	here->n = 0;
+	for (size_t i = 0; world && i < world->n_pods; i++) {
+		const uint16_t endpoint = world->pod[i]->endpoint;
+
+		if (!endpoint || here->n == ENDPOINT_MAX)
 			continue;
-		pod = store_pod(&daemon->store, ep->pod_ns, ep->pod_name);
-		if (pod)
-			here->pod[here->n++] = pod;
+		here->pod[here->n++] = (struct here_pod){
+			.pod = world->pod[i],
+			.ep = &daemon->endpoints.ep[endpoint % ENDPOINT_MAX],
+			.held = reconcile_held(here->rec, endpoint),
+		};
 	}
 }
 
-static bool selects(const struct netpol *netpol, const struct pod *pod)
+static bool selects(const struct netpol *netpol, const struct here_pod *here)
 {
-	return !strcmp(netpol->ns, pod->ns) &&
-	       selector_match(&netpol->pod_selector, &pod->labels);
+	/* Of no namespace, or its labels are not known. */
+	if (!here->pod->ns)
+		return here->ep->pod_name[0] && !netpol->pod_selector.n &&
+		       !strcmp(netpol->ns, here->ep->pod_ns);
+	return !strcmp(netpol->ns, here->pod->ns) &&
+	       selector_match(&netpol->pod_selector, &here->pod->labels);
 }
 
-/* How many pods of this node it selects. */
-static int selected(const struct here *here, const struct netpol *netpol)
-{
-	int n = 0;
+/* How much of it the kernel does. */
+struct force {
+	int selected, held; /* pods of this node; not judged by it */
+	const char *why;    /* of one of those */
+	bool late;          /* the pass that would have brought it failed */
+};
 
-	for (size_t i = 0; i < here->n; i++)
-		n += selects(netpol, here->pod[i]);
-	return n;
+static struct force force_of(const struct here *here,
+                             const struct store_object *object)
+{
+	struct force force = {};
+
+	if (object->object.kind != OBJECT_NETPOL)
+		return force;
+	force.late = !here->rec || !reconcile_has(here->rec, object->revision);
+	for (size_t i = 0; i < here->n; i++) {
+		const struct here_pod *pod = &here->pod[i];
+
+		if (!selects(&object->object.netpol, pod))
+			continue;
+		force.selected++;
+		force.held += pod->held != NULL;
+		force.why = pod->held ? pod->held : force.why;
+	}
+	return force;
 }
 
 /* in force; in part: rules that can not be read; the last good one; refused. */
 static const char *state_word(const struct store_object *object,
-                              const char *problem)
+                              const struct force *force)
 {
 	if (object->object.kind != OBJECT_NETPOL)
 		return "refused";
-	if (problem)
+	if (force->late || (force->held && force->held == force->selected))
 		return "not in force";
+	if (force->held)
+		return "in force in part";
 	if (!object->error)
 		return "in force";
 	return object->whole ? "last good version in force"
 	                     : "in force, unreadable rules closed";
 }
 
-/* What reconcile says of an object, or NULL; borrowed from @problems. */
-static const char *problem_of(const json_t *problems, const char *id)
+/* What is wrong with it, a new reference; NULL: nothing. */
+static json_t *error_json(const struct here *here,
+                          const struct store_object *object,
+                          const struct force *force)
 {
-	const json_t *problem;
-	size_t i;
+	const char *failure = here->rec ? reconcile_failure(here->rec) : NULL;
 
-	json_array_foreach(problems, i, problem)
-	{
-		const char *object =
-			json_string_value(json_object_get(problem, "object"));
-
-		if (object && !strcmp(object, id))
-			return json_string_value(
-				json_object_get(problem, "error"));
-	}
+	if (object->error)
+		return json_string(object->error);
+	if (force->late)
+		return json_string(failure ? failure
+		                           : "no policy is in the kernel yet");
+	if (force->held)
+		return json_sprintf("%d of %d pods here: %s", force->held,
+		                    force->selected, force->why);
 	return NULL;
 }
 
@@ -110,42 +146,32 @@ static json_t *directions_json(const struct netpol *netpol)
 }
 
 static json_t *netpol_json(const struct here *here,
-                           const struct store_object *object,
-                           const json_t *problems)
+                           const struct store_object *object)
 {
 	const struct netpol *netpol = &object->object.netpol;
-	const bool good = object->object.kind == OBJECT_NETPOL;
-	const char *problem = problem_of(problems, object->id);
+	const struct force force = force_of(here, object);
 	char ns[256];
 	const char *name = split_id(object->id, ns, sizeof(ns));
-	json_t *line = json_pack(
-		"{s:s, s:s, s:s, s:I, s:s}", "namespace", ns, "name", name,
-		"state", state_word(object, object->error ? NULL : problem),
-		"revision", (json_int_t)object->revision, "origin",
-		object->origin ? object->origin : "");
+	json_t *error = error_json(here, object, &force);
+	json_t *line =
+		json_pack("{s:s, s:s, s:s, s:I, s:s}", "namespace", ns, "name",
+	                  name, "state", state_word(object, &force), "revision",
+	                  (json_int_t)object->revision, "origin",
+	                  object->origin ? object->origin : "");
 
-	if (!line)
-		return NULL;
-	if (good)
+	if (line && object->object.kind == OBJECT_NETPOL)
 		(void)json_object_update_new(
 			line,
 			json_pack("{s:i, s:o, s:i, s:i}", "endpoints",
-		                  selected(here, netpol), "directions",
+		                  force.selected, "directions",
 		                  directions_json(netpol), "ingress_rules",
 		                  (int)netpol->n_rules[DIR_INGRESS],
 		                  "egress_rules",
 		                  (int)netpol->n_rules[DIR_EGRESS]));
-	if (object->error || problem)
-		(void)json_object_set_new(
-			line, "error",
-			json_string(object->error ? object->error : problem));
+	if (line && error)
+		(void)json_object_set(line, "error", error);
+	json_decref(error);
 	return line;
-}
-
-static json_t *problems_of(const struct daemon *daemon)
-{
-	return daemon->reconcile ? reconcile_problems(daemon->reconcile)
-	                         : json_array();
 }
 
 static int id_compare(const void *a, const void *b)
@@ -183,15 +209,14 @@ static json_t *policy_list(struct daemon *daemon, const json_t *request)
 	size_t n = 0;
 	_cleanup_(free_p) const struct store_object **policies =
 		policies_sorted(daemon, &n);
-	json_t *list = json_array(), *problems = problems_of(daemon);
+	json_t *list = json_array();
 	struct here here;
 
 	(void)request;
 	here_find(daemon, &here);
 	for (size_t i = 0; policies && i < n; i++)
-		(void)json_array_append_new(
-			list, netpol_json(&here, policies[i], problems));
-	json_decref(problems);
+		(void)json_array_append_new(list,
+		                            netpol_json(&here, policies[i]));
 	return show_items(list);
 }
 
@@ -243,9 +268,9 @@ static json_t *selected_json(const struct here *here,
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < here->n; i++)
-		if (selects(netpol, here->pod[i]))
+		if (selects(netpol, &here->pod[i]))
 			(void)json_array_append_new(
-				list, json_string(here->pod[i]->name));
+				list, json_string(here->pod[i].ep->pod_name));
 	return list;
 }
 
@@ -253,7 +278,7 @@ static json_t *policy_get(struct daemon *daemon, const json_t *request)
 {
 	const char *name = json_string_value(json_object_get(request, "name"));
 	const struct store_object *object;
-	json_t *line, *problems;
+	json_t *line;
 	struct here here;
 	int n = 0;
 
@@ -263,10 +288,8 @@ static json_t *policy_get(struct daemon *daemon, const json_t *request)
 		                      "that name: say NS/NAME"
 		                    : "no such policy; `stile policy list` "
 		                      "shows them");
-	problems = problems_of(daemon);
 	here_find(daemon, &here);
-	line = netpol_json(&here, object, problems);
-	json_decref(problems);
+	line = netpol_json(&here, object);
 	if (line && object->object.kind == OBJECT_NETPOL) {
 		const struct netpol *netpol = &object->object.netpol;
 		_cleanup_(free_p) char *subject = subject_words(netpol);

@@ -101,15 +101,28 @@ static int file_write(const struct daemon *daemon, const struct cidrs *cidrs,
 
 /* ---- the ranges --------------------------------------------------------- */
 
+static int range_open(struct daemon *daemon, int family, struct err *err)
+{
+	static const char *const name[FAMILY__COUNT] = {"ipam.v4", "ipam.v6"};
+	struct ipam *ipam = &daemon->ipam[family];
+	struct err why = {};
+	int r = ipam_open(ipam, &daemon->config.pod_cidr[family], err);
+
+	if (!r && !daemon->config.dry_run &&
+	    ipam_keep(ipam, daemon->config.state_dir, name[family],
+	              loop_now_ns(), &why))
+		log_warn("%s; freed addresses do not rest over a restart",
+		         why.text);
+	return r;
+}
+
 static int ranges_open(struct daemon *daemon, struct err *err)
 {
-	struct config *config = &daemon->config;
 	int r = 0;
 
 	for (int f = 0; !r && f < FAMILY__COUNT; f++)
-		if (config->has_pod_cidr[f])
-			r = ipam_open(&daemon->ipam[f], &config->pod_cidr[f],
-			              err);
+		if (daemon->config.has_pod_cidr[f])
+			r = range_open(daemon, f, err);
 	return r;
 }
 

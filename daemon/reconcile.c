@@ -133,6 +133,7 @@ static int generation_take(struct reconcile *rec, struct generation *gen)
 	rec->compiled = gen->compiled;
 	rec->revision++;
 	rec->facts = rec->intent_facts;
+	rec->store_revision = rec->in.store->revision;
 	rec->adopting = false;
 	retry_settle(rec, gen->n_refusals);
 	return 0;

@@ -74,7 +74,13 @@ const struct table *reconcile_table(const struct reconcile *rec,
  * refused, or its labels are unknown; NULL: it is.  Borrowed until the next
  * pass. */
 const char *reconcile_held(const struct reconcile *rec, uint16_t endpoint);
-/* {differences: [{map, key, want, have}], checked: N}; new reference. */
+/* Why the last pass as a whole did not come about; NULL: it did. */
+const char *reconcile_failure(const struct reconcile *rec);
+/* Is what the store held at that revision of it in force? */
+bool reconcile_has(const struct reconcile *rec, uint64_t store_revision);
+/* {differences: [{map, key, want, have}], checked: N, not_compared:
+ * [{endpoint, object, why}]}: tables that are held are not compared; new
+ * reference. */
 json_t *reconcile_verify(struct reconcile *rec, struct err *err);
 /* The plan of the next pass, as data, not applied. */
 json_t *reconcile_plan(struct reconcile *rec, struct err *err);

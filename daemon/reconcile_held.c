@@ -54,6 +54,8 @@ void failure_note(struct reconcile *rec, const struct err *err)
 	json_t *problems = json_array(), *old;
 	size_t i;
 
+	free(rec->failure);
+	rec->failure = strdup(err->text);
 	problem_add(problems, FAILURE, err->text);
 	json_array_foreach(rec->problems, i,
 	                   old) if (strcmp(text_of(old, "object"), FAILURE) !=
@@ -63,18 +65,25 @@ void failure_note(struct reconcile *rec, const struct err *err)
 
 /* ---- endpoints ---------------------------------------------------------- */
 
+const char *endpoint_object(const struct reconcile *rec, uint16_t endpoint,
+                            char buf[OBJECT_TEXT_MAX])
+{
+	const struct ep *ep = &rec->in.endpoints->ep[endpoint];
+
+	if (ep->pod_name[0])
+		snprintf(buf, OBJECT_TEXT_MAX, "Pod/%s/%s", ep->pod_ns,
+		         ep->pod_name);
+	else
+		snprintf(buf, OBJECT_TEXT_MAX, "endpoint %u", endpoint);
+	return buf;
+}
+
 static void held_add(struct reconcile *rec, json_t *problems, uint16_t endpoint,
                      const char *error)
 {
-	const struct ep *ep = &rec->in.endpoints->ep[endpoint];
-	char object[400];
+	char object[OBJECT_TEXT_MAX];
 
-	if (ep->pod_name[0])
-		snprintf(object, sizeof(object), "Pod/%s/%s", ep->pod_ns,
-		         ep->pod_name);
-	else
-		snprintf(object, sizeof(object), "endpoint %u", endpoint);
-	problem_add(problems, object, error);
+	problem_add(problems, endpoint_object(rec, endpoint, object), error);
 	free(rec->held[endpoint]);
 	rec->held[endpoint] = strdup(error);
 }
@@ -146,11 +155,23 @@ void held_clear(struct reconcile *rec)
 		free(rec->held[i]);
 		rec->held[i] = NULL;
 	}
+	free(rec->failure);
+	rec->failure = NULL;
 }
 
 const char *reconcile_held(const struct reconcile *rec, uint16_t endpoint)
 {
 	return rec->held[endpoint % ENDPOINT_MAX];
+}
+
+const char *reconcile_failure(const struct reconcile *rec)
+{
+	return rec->failure;
+}
+
+bool reconcile_has(const struct reconcile *rec, uint64_t store_revision)
+{
+	return rec->arena && store_revision <= rec->store_revision;
 }
 
 json_t *reconcile_problems(const struct reconcile *rec)

@@ -41,7 +41,9 @@ struct reconcile {
 	size_t n_refusals;      /* by the kernel, in the last pass */
 	struct loop_task task;
 	struct loop_timer tend, retry, reread, trim;
+	uint64_t store_revision;  /* of what is in force */
 	char *held[ENDPOINT_MAX]; /* see reconcile_held() */
+	char *failure;            /* of the last pass; NULL */
 	json_t *problems;         /* [{object, error}] */
 };
 
@@ -64,6 +66,10 @@ void actual_strip(struct actual *actual, const struct compiled *compiled);
 
 /* ---- reconcile_held.c --------------------------------------------------- */
 
+/* "Pod/shop/web", else "endpoint 7".  Returns @buf. */
+#define OBJECT_TEXT_MAX 400
+const char *endpoint_object(const struct reconcile *rec, uint16_t endpoint,
+                            char buf[OBJECT_TEXT_MAX]);
 /* After a pass: who is not judged by his policies, and why. */
 void held_note(struct reconcile *rec, const struct compiled *compiled,
                const struct apply *apply);

@@ -55,7 +55,8 @@ json_t *reconcile_plan(struct reconcile *rec, struct err *err)
 /* ---- verification ------------------------------------------------------- */
 
 struct verify {
-	json_t *differences;
+	const struct reconcile *rec;
+	json_t *differences, *not_compared;
 	size_t checked, differing;
 };
 
@@ -237,11 +238,34 @@ static json_t *endpoint_json(const struct endpoint *ep)
 	                 "mtu", (int)ep->mtu, "closed", ep->closed);
 }
 
+/* Its table is not to be that of its policies: why; NULL: it is to be. */
+static const char *held_why(const struct reconcile *rec,
+                            const struct plan_endpoint *want)
+{
+	const char *held = reconcile_held(rec, want->number);
+
+	if (held || want->table || want->value.closed)
+		return held;
+	return "its policies do not fit, or its labels are not known";
+}
+
+static void not_compared(struct verify *v, uint16_t endpoint, const char *why)
+{
+	char object[OBJECT_TEXT_MAX];
+
+	json_array_append_new(
+		v->not_compared,
+		json_pack("{s:i,s:s,s:s}", "endpoint", (int)endpoint, "object",
+	                  endpoint_object(v->rec, endpoint, object), "why",
+	                  why));
+}
+
 static void endpoint_verify(struct verify *v, const struct plan_endpoint *want,
                             const struct actual *have)
 {
 	const struct endpoint *ep = &have->endpoint[want->number];
 	const struct table *table = actual_table(have, want->number);
+	const char *held = held_why(v->rec, want);
 	struct endpoint value = want->value;
 
 	value.slot = ep->slot;
@@ -249,7 +273,9 @@ static void endpoint_verify(struct verify *v, const struct plan_endpoint *want,
 	if (memcmp(&value, ep, sizeof(value)) != 0)
 		differ(v, "endpoints", json_integer(want->number),
 		       endpoint_json(&want->value), endpoint_json(ep));
-	if (!want->table || !ep->ifindex)
+	if (held)
+		not_compared(v, want->number, held);
+	if (held || !want->table || !ep->ifindex)
 		return;
 	if (!table)
 		table = &table_closed;
@@ -278,7 +304,9 @@ static void endpoints_verify(struct verify *v, const struct state *want,
 /* Everything computed anew from the source, everything read from the maps. */
 json_t *reconcile_verify(struct reconcile *rec, struct err *err)
 {
-	struct verify v = {.differences = json_array()};
+	struct verify v = {.rec = rec,
+	                   .differences = json_array(),
+	                   .not_compared = json_array()};
 	struct actual *have = calloc(1, sizeof(*have));
 	struct generation gen = {};
 	struct state state;
@@ -303,8 +331,10 @@ json_t *reconcile_verify(struct reconcile *rec, struct err *err)
 	generation_free(&gen);
 	if (r) {
 		json_decref(v.differences);
+		json_decref(v.not_compared);
 		return NULL;
 	}
-	return json_pack("{s:o,s:I}", "differences", v.differences, "checked",
-	                 (json_int_t)v.checked);
+	return json_pack("{s:o,s:I,s:o}", "differences", v.differences,
+	                 "checked", (json_int_t)v.checked, "not_compared",
+	                 v.not_compared);
 }

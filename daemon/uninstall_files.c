@@ -226,7 +226,7 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
 	static const char *const in_state[] = {
-		"identities.json*", "nodes.json*", "pod-cidrs*", "undo",
+		"identities.json*", "nodes.json*", "pod-cidrs*", "ipam.v*", "undo",
 		"undo.*",           "lock",        CNICONF_NOTE, NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
 	int r;

@@ -101,7 +101,8 @@ static const struct rule_view *decided_by(const struct explanation *ex)
 	return NULL;
 }
 
-static void put_rules(json_t *side, const struct explanation *ex, enum dir dir)
+static void put_rules(json_t *side, const struct explanation *ex, enum dir dir,
+                      bool held)
 {
 	const struct rule_view *decided = decided_by(ex);
 	json_t *rules = json_array(), *policies = json_array();
@@ -120,10 +121,10 @@ static void put_rules(json_t *side, const struct explanation *ex, enum dir dir)
 		json_integer((json_int_t)(ex->n_rules + ex->n_left_out -
 	                                  json_array_size(rules))));
 	(void)json_object_set_new(side, "rules", rules);
-	if (decided)
+	if (decided && !held)
 		(void)json_object_set_new(side, "decided_by",
 		                          rule_json(decided, dir));
-	if (ex->nearest)
+	if (ex->nearest && !held)
 		(void)json_object_set_new(side, "nearest",
 		                          rule_json(ex->nearest, dir));
 }
@@ -141,48 +142,62 @@ static bool same_rule(const struct why *why, uint32_t number,
 	return !strcmp(want, rule_text(why->daemon, number, have));
 }
 
+/* What the kernel's table says of one side. */
+struct said {
+	const struct policy_val *val; /* NULL: no entry */
+	uint32_t slot;
+	bool isolated, allowed;
+};
+
 /*
- * What the kernel's table says.  Its own node and itself never get that far
- * (bpf/policy.h, judge_end): there is nothing to compare then.
+ * Its own node and itself never get that far (bpf/policy.h, judge_end): false,
+ * there is nothing to ask then.
  */
-static void put_table(json_t *side, struct why *why,
-                      const struct explanation *ex, enum dir dir)
+static bool table_ask(const struct why *why, enum dir dir, struct said *ret)
 {
 	const int self = dir == DIR_EGRESS ? 0 : 1;
 	const struct who *peer = &why->end[1 - self];
-	const struct policy_val *val;
 	const struct table *table;
-	char rule[RULE_TEXT_MAX];
-	uint32_t slot = 0;
-	bool allowed, agrees;
 
 	if (peer->local || peer->endpoint == why->end[self].endpoint)
-		return;
+		return false;
 	table = reconcile_table(why->daemon->reconcile, why->end[self].endpoint,
-	                        &slot);
+	                        &ret->slot);
 	if (!table)
-		return;
-	val = table_lookup(table, peer->identity, dir, why->proto,
-	                   htons(why->port));
-	allowed = !table->header.isolated[dir] || (val && val->allow);
-	agrees = allowed == ex->verdict.allowed;
-	why->agrees = why->agrees && agrees;
-	(void)json_object_set_new(
-		side, "table",
-		json_pack("{s:I, s:b, s:b, s:s, s:b, s:b}", "slot",
-	                  (json_int_t)slot, "isolated",
-	                  (int)table->header.isolated[dir], "allowed",
-	                  (int)allowed, "rule",
-	                  rule_text(why->daemon, val ? val->rule : 0, rule),
-	                  "same_rule",
-	                  (int)(!val || same_rule(why, val->rule, ex, dir)),
-	                  "agrees", (int)agrees));
+		return false;
+	ret->val = table_lookup(table, peer->identity, dir, why->proto,
+	                        htons(why->port));
+	ret->isolated = table->header.isolated[dir];
+	ret->allowed = !ret->isolated || (ret->val && ret->val->allow);
+	return true;
 }
 
-static const char *reason_word(const struct explanation *ex)
+static void put_table(json_t *side, const struct why *why,
+                      const struct explanation *ex, enum dir dir,
+                      const struct said *said)
+{
+	const struct policy_val *val = said->val;
+	char rule[RULE_TEXT_MAX];
+
+	(void)json_object_set_new(
+		side, "table",
+		json_pack(
+			"{s:I, s:b, s:b, s:s, s:b, s:b}", "slot",
+			(json_int_t)said->slot, "isolated", (int)said->isolated,
+			"allowed", (int)said->allowed, "rule",
+			rule_text(why->daemon, val ? val->rule : 0, rule),
+			"same_rule",
+			(int)(!val || same_rule(why, val->rule, ex, dir)),
+			"agrees", (int)(said->allowed == ex->verdict.allowed)));
+}
+
+static const char *reason_word(const struct explanation *ex, bool held)
 {
 	if (ex->always)
 		return "always: traffic with its own node or itself";
+	if (held)
+		return "its policies are not in force: the table that is "
+		       "decides";
 	if (!ex->n_isolating)
 		return "not isolated: no policy selects it in this direction";
 	return ex->verdict.allowed ? "a rule allows it"
@@ -197,42 +212,64 @@ static const struct pod *subject_of(const struct why *why, uint16_t endpoint)
 	return NULL;
 }
 
+/*
+ * One side, judged by the specification, and by the table in force.  Where that
+ * is not the one of its policies (@held says why), it has the last word.
+ */
+static json_t *side_pack(struct why *why, enum dir dir,
+                         const struct explanation *ex, const char *held)
+{
+	const struct who *self = &why->end[dir == DIR_EGRESS ? 0 : 1];
+	bool isolated = ex->n_isolating, allowed = ex->verdict.allowed;
+	struct said said = {};
+	const bool asked = table_ask(why, dir, &said);
+	char name[WHO_TEXT_MAX];
+	json_t *side;
+
+	if (asked && held) {
+		isolated = said.isolated;
+		allowed = said.allowed;
+	} else if (asked) {
+		why->agrees = why->agrees && said.allowed == allowed;
+	}
+	why->allowed = why->allowed && allowed;
+	side = json_pack("{s:s, s:s, s:b, s:b, s:s}", "direction",
+	                 dir_name(dir), "subject", who_text(self, name),
+	                 "allowed", (int)allowed, "isolated", (int)isolated,
+	                 "reason", reason_word(ex, asked && held));
+	if (asked && held)
+		(void)json_object_set_new(side, "held", json_string(held));
+	put_rules(side, ex, dir, asked && held);
+	if (asked)
+		put_table(side, why, ex, dir, &said);
+	return side;
+}
+
 /* The verdict of the end that is a pod here; NULL when it is none. */
 static json_t *side_json(struct why *why, enum dir dir, int *ret)
 {
 	const int self = dir == DIR_EGRESS ? 0 : 1;
-	const struct pod *subject =
-		why->end[self].endpoint
-			? subject_of(why, why->end[self].endpoint)
-			: NULL;
+	const uint16_t endpoint = why->end[self].endpoint;
+	const struct reconcile *rec = why->daemon->reconcile;
 	struct question_side q = {
 		.world = why->world,
-		.subject = subject,
+		.subject = endpoint ? subject_of(why, endpoint) : NULL,
 		.self = why->end[self].addr,
 		.peer = why->end[1 - self].addr,
 		.dir = dir,
 		.proto = why->proto,
 		.port = why->port,
 	};
-	char name[WHO_TEXT_MAX];
+	const char *held = reconcile_held(rec, endpoint);
 	struct explanation ex;
-	json_t *side;
 
 	*ret = 0;
-	if (!subject)
+	if (!q.subject)
 		return NULL;
 	*ret = explain(&q, why->arena, &ex);
 	if (*ret)
 		return NULL;
-	why->allowed = why->allowed && ex.verdict.allowed;
-	side = json_pack("{s:s, s:s, s:b, s:b, s:s}", "direction",
-	                 dir_name(dir), "subject",
-	                 who_text(&why->end[self], name), "allowed",
-	                 (int)ex.verdict.allowed, "isolated",
-	                 ex.n_isolating != 0, "reason", reason_word(&ex));
-	put_rules(side, &ex, dir);
-	put_table(side, why, &ex, dir);
-	return side;
+	return side_pack(why, dir, &ex, held ? held : reconcile_failure(rec));
 }
 
 /* ---- the answer ---------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/addr.h"
 #include "lib/util.h"
@@ -212,6 +213,72 @@ static void random_use_never_gives_twice(void **state)
 	ipam_close(&ipam);
 }
 
+static struct ipam open_kept(const char *cidr, const char *dir, uint64_t now)
+{
+	struct ipam ipam = open_cidr(cidr);
+	struct err err = {};
+
+	if (ipam_keep(&ipam, dir, "ipam", now, &err))
+		fail_msg("%s", err.text);
+	return ipam;
+}
+
+/* A daemon ends and another goes on, with what the endpoints' files say. */
+static void freed_addresses_rest_over_a_restart(void **state)
+{
+	char dir[] = "/tmp/ipam_testXXXXXX", path[64];
+	struct addr kept, freed, addr;
+	struct err err = {};
+	struct ipam ipam;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	ipam = open_kept("10.0.0.0/29", dir, SECOND); /* .2 to .6 */
+	assert_int_equal(ipam_alloc(&ipam, SECOND, &kept, &err), 0);
+	assert_int_equal(ipam_alloc(&ipam, SECOND, &freed, &err), 0);
+	ipam_free(&ipam, &freed, 100 * SECOND);
+	ipam_close(&ipam);
+
+	ipam = open_kept("10.0.0.0/29", dir, 101 * SECOND);
+	assert_int_equal(ipam_take(&ipam, &kept), 0);
+	for (int i = 0; i < 3; i++) { /* behind the last one, not at .3 */
+		assert_int_equal(ipam_alloc(&ipam, 101 * SECOND, &addr, &err),
+		                 0);
+		assert_int_equal(addr.byte[15], 4 + i);
+		ipam_free(&ipam, &addr, 50 * SECOND);
+	}
+	ipam_close(&ipam);
+
+	ipam = open_kept("10.0.0.0/29", dir, 110 * SECOND);
+	assert_int_equal(ipam_take(&ipam, &kept), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ipam_alloc(&ipam, 110 * SECOND, &addr, &err),
+		                 0);
+	assert_int_equal(ipam_alloc(&ipam, 129 * SECOND, &addr, &err), -ENOSPC);
+	assert_int_equal(ipam_alloc(&ipam, 130 * SECOND, &addr, &err), 0);
+	assert_int_equal(addr_compare(&addr, &freed), 0);
+	ipam_close(&ipam);
+
+	/* After a reboot the clock begins anew; another CIDR is another's. */
+	ipam = open_kept("10.0.0.0/29", dir, 5 * SECOND);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(ipam_alloc(&ipam, 5 * SECOND, &addr, &err), 0);
+	ipam_close(&ipam);
+	ipam = open_kept("10.0.1.0/29", dir, 131 * SECOND);
+	assert_int_equal(ipam_alloc(&ipam, 131 * SECOND, &addr, &err), 0);
+	assert_int_equal(addr.byte[15], 2);
+	ipam_close(&ipam);
+	snprintf(path, sizeof(path), "%s/ipam", dir);
+	assert_int_equal(truncate(path, 41), 0); /* torn */
+	ipam = open_kept("10.0.1.0/29", dir, 131 * SECOND);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(ipam_alloc(&ipam, 131 * SECOND, &addr, &err),
+		                 0);
+	ipam_close(&ipam);
+	unlink(path);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +288,7 @@ int main(void)
 		cmocka_unit_test(taken_addresses_are_not_given),
 		cmocka_unit_test(a_wide_range_refuses_addresses_above_it),
 		cmocka_unit_test(random_use_never_gives_twice),
+		cmocka_unit_test(freed_addresses_rest_over_a_restart),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
