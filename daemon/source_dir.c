@@ -61,7 +61,7 @@ static void leave_soon(struct source_dir *source)
 }
 
 /* Read what changed; what is no longer there leaves. */
-static int dir_scan(struct source_dir *source)
+static int dir_scan(struct source_dir *source, enum source_when when)
 {
 	_cleanup_(source_list_free) struct source_list list = {};
 	const int r = source_list_read(source->files.dir_fd, &list);
@@ -71,8 +71,7 @@ static int dir_scan(struct source_dir *source)
 	for (struct source_file *f = source->files.files; f; f = f->hh.next)
 		f->seen = false;
 	for (size_t i = 0; i < list.n; i++)
-		source_file_read(&source->files, list.item[i].name,
-		                 SOURCE_QUIET, true);
+		source_file_read(&source->files, list.item[i].name, when, true);
 	for (struct source_file *f = source->files.files; f; f = f->hh.next)
 		if (!f->seen)
 			source_file_gone(f);
@@ -88,7 +87,12 @@ static int dir_enter(struct source_dir *source, struct err *err)
 	if (r)
 		return r;
 	source->files.dir_fd = source->place.fd;
-	r = dir_scan(source);
+	/* Behind a link that was swapped all is written already. */
+	r = dir_scan(source,
+	             source->files.store->synced &&
+	                             source_place_is_link(&source->place)
+	                     ? SOURCE_CLOSED
+	                     : SOURCE_QUIET);
 	if (r)
 		return err_set(err, r, "read directory '%s': %s",
 		               source->place.path, strerror(-r));
@@ -194,9 +198,9 @@ static void leave_due(struct loop_timer *self)
 
 /* ---- events ---- */
 
-static void rescan(struct source_dir *source)
+static void rescan(struct source_dir *source, enum source_when when)
 {
-	const int r = dir_scan(source);
+	const int r = dir_scan(source, when);
 
 	if (r)
 		log_err("read directory '%s': %s; its objects stay",
@@ -225,7 +229,7 @@ static void file_event(struct source_dir *source,
 
 	source->event_ns = loop_now_ns();
 	if (!strcmp(name, DATA_LINK) && event->mask & IN_MOVED_TO)
-		rescan(source);
+		rescan(source, SOURCE_CLOSED);
 	if (!source_name_wanted(name))
 		return;
 	if (event->mask & IN_CREATE)
@@ -247,7 +251,7 @@ static void event_take(struct source_dir *source,
 		         source->place.path);
 		dir_check(source);
 		if (!source->lost)
-			rescan(source);
+			rescan(source, SOURCE_QUIET);
 	} else if (source_place_shaken(&source->place, event)) {
 		dir_check(source);
 	} else if (event->wd == source->place.wd && !source->lost) {

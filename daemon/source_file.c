@@ -116,13 +116,19 @@ static int file_load(struct source_files *files, struct source_file *file,
 	return r;
 }
 
+static bool is_kept(const struct source_files *files,
+                    const struct source_file *file,
+                    const struct source_content *content)
+{
+	return source_kept_is(&files->kept, file->name, &content->st);
+}
+
 /* @content or @err is what the file says now. */
 static void file_take(struct source_files *files, struct source_file *file,
                       const struct source_content *content, struct err *err)
 {
 	if (!file->stamp &&
-	    (!content->objects || files->kept.fd < 0 ||
-	     !source_kept_is(&files->kept, file->name, &content->st)))
+	    !(content->objects && is_kept(files, file, content)))
 		(void)file_recall(files, file);
 	file->stamp = stamp_of(&content->st);
 	/* A command that failed leaves an empty file behind its ">". */
@@ -143,12 +149,14 @@ void source_file_read(struct source_files *files, const char *name,
 	_cleanup_(source_content_free) struct source_content content = {};
 	struct err err = {};
 	struct stat st = {};
+	bool first;
 	int r;
 
 	if (!file) {
 		log_err("manifest '%s': out of memory", name);
 		return;
 	}
+	first = !file->stamp;
 	file->leaving = false;
 	file->seen = true;
 	if (if_changed && !fstatat(files->dir_fd, name, &st, 0) &&
@@ -161,7 +169,8 @@ void source_file_read(struct source_files *files, const char *name,
 	if (file->busy || file->leaving)
 		return;
 	file_take(files, file, &content, &err);
-	if (!err.text[0] && source_is_whole(files, file))
+	if (!err.text[0] && source_is_whole(files, file) &&
+	    !(first && is_kept(files, file, &content)))
 		source_kept_put(&files->kept, name, &content);
 }
 

@@ -51,7 +51,8 @@ bool source_kept_is(const struct source_kept *kept, const char *name,
 {
 	struct stat have;
 
-	return !fstatat(kept->fd, name, &have, AT_SYMLINK_NOFOLLOW) &&
+	return kept->fd >= 0 &&
+	       !fstatat(kept->fd, name, &have, AT_SYMLINK_NOFOLLOW) &&
 	       have.st_size == st->st_size &&
 	       have.st_mtim.tv_sec == st->st_mtim.tv_sec &&
 	       have.st_mtim.tv_nsec == st->st_mtim.tv_nsec;
@@ -94,8 +95,7 @@ void source_kept_put(struct source_kept *kept, const char *name,
 {
 	int r;
 
-	if (kept->fd < 0 || kept->read_only ||
-	    source_kept_is(kept, name, &content->st))
+	if (kept->fd < 0 || kept->read_only)
 		return;
 	r = copy_write(kept->fd, name, content);
 	if (r)

@@ -24,7 +24,8 @@ void source_kept_open(struct source_kept *kept, const char *state_dir,
                       bool read_only);
 void source_kept_close(struct source_kept *kept);
 
-/* Is the copy of @name of the content that @st tells of? */
+/* Is the copy of @name of the content that @st tells of?  By size and time: a
+ * guess, for files that have not been seen to change. */
 bool source_kept_is(const struct source_kept *kept, const char *name,
                     const struct stat *st);
 /* @content, read without any error, takes the place of the copy. */

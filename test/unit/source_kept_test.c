@@ -247,6 +247,28 @@ static void a_link_that_leads_to_nothing_gives_what_it_gave(void **state)
 	REACH(f, label_is, "two");
 }
 
+/* As from an archive whose times are all one. */
+static void a_change_that_shows_in_neither_size_nor_time_is_kept(void **state)
+{
+	const struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	struct fixture *f = *state;
+	char path[128];
+
+	write_file(f, "a.yaml", POD("web", "one"));
+	assert_int_equal(
+		utimensat(AT_FDCWD, path_of(f, "a.yaml", path), times, 0), 0);
+	start(f);
+	write_file(f, ".new", POD("web", "two"));
+	assert_int_equal(
+		utimensat(AT_FDCWD, path_of(f, ".new", path), times, 0), 0);
+	rename_file(f, ".new", "a.yaml");
+	REACH(f, label_is, "two");
+	write_file(f, "a.yaml", "kind: [\n");
+	REACH(f, id_is_refused, "File/a.yaml");
+	restart(f);
+	assert_string_equal(label(f), "two");
+}
+
 static void without_a_state_directory_manifests_still_count(void **state)
 {
 	struct fixture *f = *state;
@@ -274,6 +296,7 @@ int main(void)
 		T(what_was_read_while_it_was_written_is_not_kept),
 		T(a_file_emptied_while_the_daemon_was_away_keeps_what_it_gave),
 		T(a_link_that_leads_to_nothing_gives_what_it_gave),
+		T(a_change_that_shows_in_neither_size_nor_time_is_kept),
 		T(without_a_state_directory_manifests_still_count),
 	};
 
