@@ -110,7 +110,7 @@ static struct kube_known *known_new(struct kube_cache *cache, const char *id,
 		return NULL;
 	memcpy(known->id, id, id_size);
 	known->uid = memcpy(known->id + id_size, uid, uid_size);
-	HASH_ADD_STR(cache->known, id, known);
+	HASH_ADD_KEYPTR(hh, cache->known, known->id, id_size - 1, known);
 	return known;
 }
 

@@ -22,6 +22,7 @@
 #define KEEP_EACH_S     5L
 #define KEEP_COUNT      3
 #define NS_PER_MS       1000000ull
+#define TURN_NS         (10 * NS_PER_MS) /* reading, before others' turn */
 #define NS_PER_SEC      1000000000ull
 
 struct kube_http {
@@ -32,6 +33,7 @@ struct kube_http {
 	char *connect_to;         /* with tls-server-name; or NULL */
 	char *base;               /* what paths are put behind */
 	struct curl_slist *reach; /* connect_to, as curl wants it */
+	uint64_t taken;           /* bytes, of all answers */
 	bool doubt; /* a request timed out: that connection is not trusted */
 };
 
@@ -175,7 +177,10 @@ static void socket_ready(struct loop_fd *self, uint32_t epoll_events)
 {
 	struct kube_http *http =
 		container_of(self, struct kube_socket, watch)->http;
+	const uint64_t until = loop_now_ns() + TURN_NS;
+	const int fd = self->fd; /* self may be freed */
 	int mask = 0, running;
+	uint64_t taken;
 
 	if (epoll_events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
 		mask |= CURL_CSELECT_IN;
@@ -183,7 +188,12 @@ static void socket_ready(struct loop_fd *self, uint32_t epoll_events)
 		mask |= CURL_CSELECT_OUT;
 	if (epoll_events & EPOLLERR)
 		mask |= CURL_CSELECT_ERR;
-	(void)curl_multi_socket_action(http->multi, self->fd, mask, &running);
+	/* A turn ends with a pass of the reconciler, which with many pods costs
+	 * more than what one read brings: what is there is read first. */
+	do {
+		taken = http->taken;
+		(void)curl_multi_socket_action(http->multi, fd, mask, &running);
+	} while (http->taken != taken && loop_now_ns() < until);
 	calls_done(http);
 }
 
@@ -275,6 +285,7 @@ static size_t data_take(char *data, size_t size, size_t n, void *user)
 	int r;
 
 	call->heard_ns = loop_now_ns();
+	call->http->taken += len;
 	(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (status < 200 || status > 299)
 		r = len > KUBE_ERROR_BODY_MAX - call->used

@@ -2,12 +2,13 @@
 /*
  * kube_http.h - requests to the API server on the daemon's one loop.
  *
- * libcurl, which never blocks here: HTTP/2 where it is offered, so that all
- * watches share one connection.  TLS 1.2 or later, always verified, against
+ * libcurl, which never blocks here.  HTTP/2 where it is offered, so that all
+ * watches share one connection; after a timeout that one is not trusted and
+ * the next request makes another.  TLS 1.2 or later, always verified, against
  * the configured CA alone where there is one.  No redirect is followed and no
  * proxy used, whatever the environment says.  The token is read anew for each
- * request.  A peer that is silent while we wait for its kernel is given up
- * after 20 s, one whose connection is idle after 30 s.
+ * request.  What we sent and the peer's kernel does not acknowledge for 20 s,
+ * or an idle peer that does not answer for 30 s, ends the connection.
  */
 #pragma once
 

@@ -208,7 +208,12 @@ def ten_thousand_pods():
     small = NODE.rss_mb()
     before = pods_known()
     API.etcd_put(objects)
-    wait_for("they are watched", lambda: pods_known() == before + MANY, 120)
+    began = time.monotonic()
+    try:
+        wait_for("they are watched", lambda: pods_known() == before + MANY, 60)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {pods_known()}, {NODE.cpu_s()} s CPU")
+    came = time.monotonic() - began
     watched = NODE.rss_mb()
     NODE.stop()
     began = time.monotonic()
@@ -218,7 +223,7 @@ def ten_thousand_pods():
     took = time.monotonic() - began
     equal(pods_known(), before + MANY)
     return (f"read in {took:.2f} s, {NODE.rss_mb():.1f} MB resident; "
-            f"{watched:.1f} MB after watching them come, {small:.1f} MB before")
+            f"watched in {came:.1f} s, {watched:.1f} MB then, {small:.1f} MB before")
 
 
 def a_change_among_ten_thousand():
@@ -319,7 +324,7 @@ try:
                      a_lost_permission_is_said_once,
                      a_dry_run_waits_for_the_cluster,
                      uninstall_takes_the_runtimes_file):
-        if os.environ.get("KUBE_ONLY", "") in run_test.__name__:
+        if any(w in run_test.__name__ for w in os.environ.get("KUBE_ONLY", "").split(",")):
             test(run_test.__name__, run_test)
 finally:
     if API:
