@@ -122,8 +122,7 @@ def nodes(report):
                      plain(place, "hop-tunnel", True, hop=True),
                      plain(place, "hop-native", False, hop=True),
                      stile(place, "tunnel", "--routing", "tunnel"),
-                     stile(place, "native", "--routing", "native",
-                           "--big-tcp", "off")]
+                     stile(place, "native", "--routing", "native")]
             for mode in MODES:
                 for name, got in solo(mode, paths, rounds=60).items():
                     times.setdefault(mode, {}).setdefault(name, []).extend(got)
