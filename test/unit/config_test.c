@@ -115,6 +115,12 @@ static void every_flag_is_taken(void **state)
 	assert_true(config.log_json);
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
 	assert_true(config.dry_run);
+	assert_int_equal(config.routing, ROUTING_NATIVE);
+	assert_int_equal(config.tunnel_port, 8472);
+	if (parse("--routing tunnel --tunnel-port 4789", &config, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(config.routing, ROUTING_TUNNEL);
+	assert_int_equal(config.tunnel_port, 4789);
 }
 
 static void the_file_has_the_same_keys_and_flags_win(void **state)
@@ -156,8 +162,12 @@ static void bad_flags_are_refused_by_name(void **state)
 		{"--source=dir:/a --source=dir:/b",             "--source a second time"                   },
 		{"--source kube",                               "--source kube: not built yet"             },
 		{"--kubeconfig /k",                             "--kubeconfig /k: not built yet"           },
-		{"--routing tunnel",                            "--routing tunnel: not built yet"          },
-		{"--tunnel-port 4789",                          "--tunnel-port 4789: not built yet"        },
+		{"--routing fast",
+	         "--routing: 'fast' is none of auto, tunnel, native"                                       },
+		{"--tunnel-port 0",
+	         "--tunnel-port: '0' is no port, 1 to 65535"                                               },
+		{"--tunnel-port 65536",
+	         "--tunnel-port: '65536' is no port, 1 to 65535"                                           },
 		{"--services pods",                             "--services pods: not built yet"           },
 		{"--xdp native",                                "--xdp native: not built yet"              },
 		{"--xdp ff",				    "--xdp ff: not built yet"                  },
