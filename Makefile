@@ -31,7 +31,7 @@ unit_bin   := $(patsubst test/unit/%.c,$O/test/unit/%,$(wildcard test/unit/*_tes
 bpf_bin    := $(patsubst test/bpf/%.c,$O/test/bpf/%,$(wildcard test/bpf/*_test.c))
 tool_bin   := $(patsubst test/net/%.c,$O/test/net/%,$(wildcard test/net/*.c))
 bench_bin  := $(patsubst test/bench/%.c,$O/test/bench/%,$(filter-out %.bpf.c,$(wildcard test/bench/*.c))) \
-              $O/test/bench/floor.bpf.o
+              $O/test/bench/floor.bpf.o $O/test/bench/hop.bpf.o
 fuzz_bin   := $(patsubst test/fuzz/%.c,$O/test/fuzz/%,$(wildcard test/fuzz/*.c))
 e2e_bin    := $(patsubst test/e2e/%.c,$O/test/e2e/%,$(wildcard test/e2e/*.c))
 all_c      := $(filter-out $O/%,$(wildcard */*.c test/*/*.c))
@@ -122,7 +122,7 @@ $O/datapath.bpf.o: bpf/datapath.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$O/test/bench/floor.bpf.o: test/bench/floor.bpf.c
+$O/test/bench/%.bpf.o: test/bench/%.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c $< -o $@
 

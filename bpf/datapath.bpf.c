@@ -84,11 +84,11 @@ int from_net(struct __sk_buff *skb)
 	struct pkt pkt = {.hook = HOOK_FROM_NET, .from = FROM_NET};
 	int r;
 
+	if (is_for_tunnel(skb))
+		return TC_ACT_UNSPEC;
 	r = pkt_parse(skb, &pkt);
 	if (r)
 		return for_pod(&pkt) ? drop(skb, &pkt, NULL, r) : TC_ACT_UNSPEC;
-	if (pkt_is_tunnel(&pkt))
-		return TC_ACT_UNSPEC;
 	if (pkt.icmp_error)
 		return quote_follow(skb, &pkt);
 	r = follow(skb, &pkt);

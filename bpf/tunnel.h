@@ -122,17 +122,46 @@ static __always_inline void way_to_node(struct flow_way *way, __u16 number)
 	way->node = number;
 }
 
-/* Is it for the tunnel's own end at this node? */
-static __always_inline bool pkt_is_tunnel(const struct pkt *pkt)
+static __always_inline bool tunnel_end_is(const struct addr *addr)
 {
-	const struct node_info *own;
 	__u32 zero = 0;
+	const struct node_info *own = bpf_map_lookup_elem(&nodes, &zero);
 
-	if (!config.tunnel_ifindex || pkt->tuple.proto != IPPROTO_UDP ||
-	    pkt->tuple.dport != config.tunnel_port)
+	return own && addr_equal(&own->underlay, addr);
+}
+
+/*
+ * Is it a whole packet for the tunnel's own end at this node?  Looked at ahead
+ * of everything: most of what comes in is.
+ */
+static __always_inline bool is_for_tunnel(struct __sk_buff *skb)
+{
+	const void *end = (void *)(long)skb->data_end;
+	const void *ip = (void *)(long)skb->data + ETH_HLEN;
+	const struct iphdr *ip4 = ip;
+	const struct ipv6hdr *ip6 = ip;
+	const __be16 *ports;
+	struct addr to;
+
+	if (!config.tunnel_ifindex)
 		return false;
-	own = bpf_map_lookup_elem(&nodes, &zero);
-	return own && addr_equal(&own->underlay, &pkt->tuple.daddr);
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		ports = ip + sizeof(*ip4);
+		if ((void *)(ports + 2) > end || ip4->version != 4 ||
+		    ip4->ihl != 5 || ip4->protocol != IPPROTO_UDP ||
+		    ip4->frag_off & bpf_htons(0x3fff) ||
+		    ports[1] != config.tunnel_port)
+			return false;
+		addr_v4(&to, ip4->daddr);
+		return tunnel_end_is(&to);
+	}
+	ports = ip + sizeof(*ip6);
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
+	    (void *)(ports + 2) > end || ip6->version != 6 ||
+	    ip6->nexthdr != IPPROTO_UDP || ports[1] != config.tunnel_port)
+		return false;
+	__builtin_memcpy(&to, &ip6->daddr, sizeof(to));
+	return tunnel_end_is(&to);
 }
 
 /*

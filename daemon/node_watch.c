@@ -62,8 +62,9 @@ static void heard_route(struct node *node, const struct nlmsghdr *msg)
 {
 	const struct rtmsg *route = NLMSG_DATA(msg);
 
-	if (!route->rtm_dst_len || (msg->nlmsg_type == RTM_DELROUTE &&
-	                            route->rtm_protocol == WIRE_RULE_PROTOCOL))
+	if (!route->rtm_dst_len || msg->nlmsg_flags & NLM_F_REPLACE ||
+	    (msg->nlmsg_type == RTM_DELROUTE &&
+	     route->rtm_protocol == WIRE_RULE_PROTOCOL))
 		node->dirty = true;
 }
 

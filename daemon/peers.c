@@ -90,6 +90,38 @@ static void problems_say(const json_t *old, const json_t *new)
 	}
 }
 
+static uint64_t mix(uint64_t hash, const void *data, size_t n)
+{
+	const unsigned char *byte = data;
+
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ byte[i]) * 0x100000001b3ull;
+	return hash;
+}
+
+/* Passes are many, and most change nothing of the nodes. */
+static uint64_t facts_of(const struct peers *peers)
+{
+	uint64_t hash = mix(0xcbf29ce484222325ull, &peers->underlay,
+	                    sizeof(peers->underlay));
+
+	hash = mix(hash, peers->own, sizeof(peers->own));
+	for (size_t i = 0; i < peers->n; i++) {
+		const struct peer_node *peer = &peers->peer[i];
+
+		hash = mix(hash, &peer->number, sizeof(peer->number));
+		hash = mix(hash, &peer->underlay, sizeof(peer->underlay));
+		hash = mix(hash, peer->addr,
+		           peer->n_addrs * sizeof(*peer->addr));
+		for (size_t c = 0; c < peer->n_cidrs; c++) {
+			hash = mix(hash, &peer->cidr[c].addr,
+			           sizeof(peer->cidr[c].addr));
+			hash = mix(hash, &peer->cidr[c].bits, 1);
+		}
+	}
+	return hash ? hash : 1;
+}
+
 int peers_update(struct peers *peers)
 {
 	struct arena *arena = arena_new(0);
@@ -105,6 +137,7 @@ int peers_update(struct peers *peers)
 		peers->problems = old;
 		return r;
 	}
+	peers->facts = facts_of(peers);
 	problems_say(old, peers->problems);
 	json_decref(old);
 	if (peers->dp && peer_numbers_save(&peers->numbers, &err))
@@ -182,11 +215,20 @@ static int nodes_write(struct peers *peers, bool retire, struct err *err)
 
 int peers_put(struct peers *peers, struct err *err)
 {
-	return nodes_write(peers, false, err);
+	return peers->facts == peers->facts_put
+	               ? 0
+	               : nodes_write(peers, false, err);
 }
 
 int peers_retire(struct peers *peers, struct err *err)
 {
+	int r;
+
+	if (peers->facts == peers->facts_put)
+		return 0;
 	peers_schedule(peers);
-	return nodes_write(peers, true, err);
+	r = nodes_write(peers, true, err);
+	if (!r)
+		peers->facts_put = peers->facts;
+	return r;
 }

@@ -51,8 +51,10 @@ struct peers {
 	size_t n_cidrs;
 	struct addr own[FAMILY__COUNT]; /* this node's, by its Node; zero */
 	struct addr underlay;           /* the one that peers send to */
-	json_t *problems;               /* [{object, error}] */
-	struct loop_task sync;          /* routes */
+	uint64_t facts; /* a hash of the lists; those that the kernel has: */
+	uint64_t facts_put;    /* 0: none */
+	json_t *problems;      /* [{object, error}] */
+	struct loop_task sync; /* routes */
 	struct loop_timer retry;
 	struct err last_error; /* of the routes, as logged */
 };
