@@ -20,8 +20,8 @@ int host_lock(const char *state_dir, int *ret_fd, struct err *err);
  * belongs (/sys/fs/bpf), if there is none. */
 int host_bpffs(const char *path, struct err *err);
 
-/* In a container /proc/sys is read-only; the node's settings are set there.  It is
- * ours alone to remount, and who is refused is told by the first setting. */
+/* In a container /proc/sys is read-only; the node's settings are set there.  It
+ * is ours alone to remount, and who is refused is told by the first setting. */
 void host_sysctls(void);
 
 /* As far as we may: kernels before 5.11 charge maps against RLIMIT_MEMLOCK,
