@@ -208,11 +208,12 @@ static int server_open(int port, int type)
 	const int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 addr = {.sin6_family = AF_INET6,
 	                            .sin6_port = htons((uint16_t)port)};
-	const int on = 1, off = 0;
+	const int on = 1, off = 0, room = 1 << 20;
 
 	if (fd < 0 ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)) ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)) ||
 	    bind(fd, (void *)&addr, sizeof(addr)) ||
 	    (type == SOCK_STREAM && listen(fd, 1024)))

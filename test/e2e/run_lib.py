@@ -86,6 +86,7 @@ def yard(program, settings):
     with open(name, "w") as f:
         json.dump(settings, f)
     before = sysctls()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is below is done
     child = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid",
          "--fork", "--kill-child", "sh", "-ec", YARD, "yard", sys.executable,
