@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """run_lib.py - what `run` and `scale` share: the tools, and the yard."""
+import fcntl
 import json
 import os
 import shutil
@@ -82,12 +83,17 @@ def cgroups_remove(name):
 
 def yard(program, settings):
     """@program, told by a file, in namespaces of its own: its exit status."""
+    lock = open(f"{STATE}/lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(f"run: another cluster is using {STATE}")
     name = f"{STATE}/settings.json"
     with open(name, "w") as f:
         json.dump(settings, f)
     before = sysctls()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is below is done
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # the lock is not handed on
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid",
          "--fork", "--kill-child", "sh", "-ec", YARD, "yard", sys.executable,
          program, name], start_new_session=True,
