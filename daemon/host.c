@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -122,7 +123,9 @@ int host_bpffs(const char *path, struct err *err)
 
 void host_sysctls(void)
 {
-	if (!access("/proc/sys/net", W_OK) || errno != EROFS)
+	struct statvfs fs;
+
+	if (statvfs("/proc/sys", &fs) || !(fs.f_flag & ST_RDONLY))
 		return;
 	(void)mount(NULL, "/proc/sys", NULL,
 	            MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC,

@@ -32,6 +32,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/e2e/query.h"
+
 #define SOCKS_MAX 4096
 #define LINE_MAX  16384
 #define AGAIN_MS  100  /* a datagram without an answer is sent again */
@@ -206,11 +208,12 @@ static int server_open(int port, int type)
 	const int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 addr = {.sin6_family = AF_INET6,
 	                            .sin6_port = htons((uint16_t)port)};
-	const int on = 1, off = 0;
+	const int on = 1, off = 0, room = 1 << 20;
 
 	if (fd < 0 ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)) ||
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)) ||
 	    bind(fd, (void *)&addr, sizeof(addr)) ||
 	    (type == SOCK_STREAM && listen(fd, 1024)))
@@ -338,25 +341,6 @@ static void flow_end(int owner, const char *id)
 	refuse(owner, id, "no such flow");
 }
 
-/* A question for one name (RFC 1035 4.1), class IN. */
-static size_t query_make(unsigned char *ret, const char *name, int type)
-{
-	static const unsigned char head[12] = {0x57, 0x1e, 1, 0, 0, 1};
-	size_t n = sizeof(head);
-
-	memcpy(ret, head, sizeof(head));
-	while (*name && n < 250) {
-		const size_t len = strcspn(name, ".");
-
-		ret[n++] = (unsigned char)len;
-		memcpy(ret + n, name, len);
-		n += len;
-		name += len + (name[len] == '.');
-	}
-	memcpy(ret + n, (unsigned char[]){0, 0, (unsigned char)type, 0, 1}, 5);
-	return n + 5;
-}
-
 static void resolve_start(int owner, char **word)
 {
 	char *as_probe[] = {"probe", word[1], "udp", word[2], "53"};
@@ -370,31 +354,18 @@ static void resolve_start(int owner, char **word)
 	socks[i].next_ms = now_ms();
 }
 
-/* Answers point back to the question's name: two bytes, as servers write it. */
 static void resolve_read(int i)
 {
 	unsigned char buf[1500];
 	const ssize_t n = recv(polls[i].fd, buf, sizeof(buf), 0);
-	char text[600] = "";
-	size_t at = socks[i].query_bytes, used = 0;
+	char text[600];
 
-	if (n < 12 || buf[0] != 0x57 || buf[1] != 0x1e)
+	if (n < 12 || !query_is_mine(buf))
 		return;
-	while (at + 12 <= (size_t)n && used < 500) {
-		const size_t len = (size_t)(buf[at + 10] << 8 | buf[at + 11]);
-		const int family = len == 4 ? AF_INET : AF_INET6;
-
-		if (at + 12 + len > (size_t)n)
-			break;
-		if (len == 4 || len == 16) {
-			inet_ntop(family, buf + at + 12, text + used, 50);
-			used = strlen(text);
-			text[used++] = ' ';
-			text[used] = '\0';
-		}
-		at += 12 + len;
-	}
-	probe_end(i, used ? "ok" : "no", used ? text : "no address");
+	if (query_addresses(buf, (size_t)n, socks[i].query_bytes, text))
+		probe_end(i, "ok", text);
+	else
+		probe_end(i, "no", "no address");
 }
 
 static void probe_read(int i)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 module stile.dev/test/e2e/k8s
 
 go 1.24.0
