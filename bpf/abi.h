@@ -263,9 +263,10 @@ enum where {
 	WHERE_TUNNEL = 3, /* the overlay */
 	WHERE_POD = 4     /* a pod of this node */
 };
-#define FROM_STACK  0xfffffff1u /* flow_way.from when it is no pod */
-#define FROM_NET    0xfffffff2u
-#define FROM_TUNNEL 0xfffffff3u
+#define FROM_STACK   0xfffffff1u /* flow_way.from when it is no pod */
+#define FROM_NET     0xfffffff2u
+#define FROM_TUNNEL  0xfffffff3u
+#define FROM_FORWARD 0xfffffff4u /* the stack, for a device that brought it */
 
 /* flow_way - one direction of a flow; only seen is written in place. */
 struct flow_way {

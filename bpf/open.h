@@ -310,7 +310,10 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
-	why = judge(&pkt->tuple, &j);
+	why = judge_from(&pkt->tuple, pkt->from, &j);
+	if (pkt->from == FROM_FORWARD &&
+	    (j.endpoint[0] || j.from_pool || comes_by_tunnel(&j)))
+		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
 	ep = number ? bpf_map_lookup_elem(&endpoints, &number) : NULL;
 	if (!ep || ep->ifindex != skb->ifindex)
@@ -320,7 +323,7 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 	if (!opens(pkt))
 		return drop(skb, pkt, &j, DROP_NO_FLOW);
 	flow_begin(&s->flow, pkt, &j);
-	s->flow.way[0].from = FROM_STACK;
+	s->flow.way[0].from = pkt->from;
 	way_to_pod(&s->flow.way[0], ep);
 	s->flow.way[1].from = ep->ifindex;
 	s->flow.way[1].to = WHERE_STACK;
@@ -339,7 +342,7 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
 	why = judge(&pkt->tuple, &j);
-	if (j.endpoint[0] || j.local[0] || comes_by_tunnel(&j))
+	if (j.endpoint[0] || j.local[0] || j.from_pool || comes_by_tunnel(&j))
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
 	if (!number)
