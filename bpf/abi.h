@@ -54,7 +54,8 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 	X(ENDPOINT_CLOSED, "the pod is being made or removed")                 \
 	X(NO_POD, "no pod has the destination address")                        \
 	X(NO_ROUTE, "the node has no route to the destination")                \
-	X(NO_MASQUERADE, "the exit has no address to masquerade with")         \
+	X(NO_MASQUERADE,                                                       \
+	  "masquerade has no address at the exit, or no port to choose")       \
 	X(NAT_PORTS, "no masquerade port is free for the destination")         \
 	X(FLOW_TABLE, "the flow tables refused the entry")                     \
 	X(TTL, "the packet has lived its hops")                                \
