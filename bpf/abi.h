@@ -54,7 +54,8 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 	X(ENDPOINT_CLOSED, "the pod is being made or removed")                 \
 	X(NO_POD, "no pod has the destination address")                        \
 	X(NO_ROUTE, "the node has no route to the destination")                \
-	X(NO_MASQUERADE, "the exit has no address to masquerade with")         \
+	X(NO_MASQUERADE,                                                       \
+	  "masquerade has no address at the exit, or no port to choose")       \
 	X(NAT_PORTS, "no masquerade port is free for the destination")         \
 	X(FLOW_TABLE, "the flow tables refused the entry")                     \
 	X(TTL, "the packet has lived its hops")                                \
@@ -263,9 +264,10 @@ enum where {
 	WHERE_TUNNEL = 3, /* the overlay */
 	WHERE_POD = 4     /* a pod of this node */
 };
-#define FROM_STACK  0xfffffff1u /* flow_way.from when it is no pod */
-#define FROM_NET    0xfffffff2u
-#define FROM_TUNNEL 0xfffffff3u
+#define FROM_STACK   0xfffffff1u /* flow_way.from when it is no pod */
+#define FROM_NET     0xfffffff2u
+#define FROM_TUNNEL  0xfffffff3u
+#define FROM_FORWARD 0xfffffff4u /* the stack, for a device that brought it */
 
 /* flow_way - one direction of a flow; only seen is written in place. */
 struct flow_way {

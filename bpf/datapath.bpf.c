@@ -46,11 +46,23 @@ int from_pod(struct __sk_buff *skb)
 	return r <= FOLLOW_MISS ? open_from_pod(skb, &pkt) : r;
 }
 
+#define LOOPBACK_IFINDEX 1 /* include/net/flow.h of the kernel */
+
+/*
+ * Who has the node's stack send this to a pod: the node itself, or a device
+ * that brought it?  A device that is no uplink has no program of ours.
+ */
+static __always_inline __u32 stack_from(const struct __sk_buff *skb)
+{
+	return skb->ingress_ifindex > LOOPBACK_IFINDEX ? FROM_FORWARD
+	                                               : FROM_STACK;
+}
+
 /* The node's stack sends to a pod: we see it ahead of the veth. */
 SEC("tc")
 int to_pod(struct __sk_buff *skb)
 {
-	struct pkt pkt = {.hook = HOOK_TO_POD, .from = FROM_STACK};
+	struct pkt pkt = {.hook = HOOK_TO_POD, .from = stack_from(skb)};
 	int r;
 
 	if (skb->protocol == bpf_htons(ETH_P_ARP))

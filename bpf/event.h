@@ -43,7 +43,9 @@ struct judgement {
 	__u8 no_masq;
 	__u16 node[2]; /* whose pod, or whose address, it is; 0: nobody's */
 	__u32 rule[DIR__COUNT];
-	__u32 epoch; /* sum in which it was made */
+	__u32 epoch;    /* sum in which it was made */
+	__u8 from_pool; /* source: an unknown address of our pods */
+	__u8 zero[3];
 };
 
 /* Where new entries are put together: too large for the stack. */

@@ -296,7 +296,7 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 	d = tuple_swapped(t) != !!(s->flow.flags & FLOW_REVERSED);
 	opener = &s->far.other;
 	flow_opener(&s->flow, t, d, opener);
-	why = judge(opener, j);
+	why = judge_from(opener, s->flow.way[0].from, j);
 	if (why) {
 		if (!(s->flow.flags & FLOW_CUT))
 			count(COUNTER_FLOW_CUT);

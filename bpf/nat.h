@@ -18,6 +18,58 @@ static __always_inline bool nat_port_free(__u8 proto)
 }
 
 /*
+ * May the flow that @pkt opens leave with the node's address?  Only with a port
+ * or an echo id of our choice: of any other protocol, what the far end sends to
+ * the node itself would look like an answer.
+ */
+static __always_inline bool nat_able(const struct pkt *pkt)
+{
+	switch (pkt->tuple.proto) {
+	case IPPROTO_ICMP:
+		return pkt->icmp == 8;
+	case IPPROTO_ICMPV6:
+		return pkt->icmp == 128;
+	}
+	return pkt->tuple.proto == IPPROTO_TCP ||
+	       pkt->tuple.proto == IPPROTO_UDP;
+}
+
+/*
+ * Has the node a socket that answers to @t would reach?  Programs may bind any
+ * port; what is reserved (daemon/node_setup.c) is only never given by chance.
+ * Sockets bound to a device are found for the device of @skb alone.
+ */
+static __always_inline bool nat_is_nodes(struct __sk_buff *skb,
+                                         struct scratch *s,
+                                         const struct flow_tuple *t)
+{
+	struct bpf_sock_tuple *want = (void *)s->bytes; /* the stack is short */
+	__u32 len = sizeof(want->ipv6);
+	struct bpf_sock *sk;
+
+	if (addr_is_v4(&t->saddr)) {
+		len = sizeof(want->ipv4);
+		want->ipv4.saddr = t->daddr.word[3];
+		want->ipv4.daddr = t->saddr.word[3];
+		want->ipv4.sport = t->dport;
+		want->ipv4.dport = t->sport;
+	} else {
+		__builtin_memcpy(want->ipv6.saddr, &t->daddr, 16);
+		__builtin_memcpy(want->ipv6.daddr, &t->saddr, 16);
+		want->ipv6.sport = t->dport;
+		want->ipv6.dport = t->sport;
+	}
+	if (t->proto == IPPROTO_TCP)
+		sk = bpf_skc_lookup_tcp(skb, want, len, BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_sk_lookup_udp(skb, want, len, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
+/*
  * Reserve the far tuple @t for the flow prepared in scratch.far.
  * Return: 0, or 1 when somebody has it.
  */
@@ -39,6 +91,8 @@ static __always_inline int nat_reserve(struct scratch *s,
 }
 
 struct nat_search {
+	struct __sk_buff *skb;
+	__u32 sockets; /* 1: ports of the node's sockets are taken */
 	__u32 start;
 	__u32 found;
 };
@@ -56,7 +110,8 @@ static long nat_try(__u32 i, void *ctx)
 	/* Answers to this port would end in the tunnel. */
 	if (config.tunnel_ifindex && s->flow.other.sport == config.tunnel_port)
 		return 0;
-	n->found = !nat_reserve(s, &s->flow.other);
+	n->found = !(n->sockets && nat_is_nodes(n->skb, s, &s->flow.other)) &&
+	           !nat_reserve(s, &s->flow.other);
 	if (!n->found)
 		count(COUNTER_NAT_RETRY);
 	return n->found;
@@ -73,10 +128,10 @@ static long nat_try(__u32 i, void *ctx)
  * (RFC 4787 4.1 would rather have one mapping an endpoint; exhaustion hurts
  * more).  Return: DROP_NONE or DROP_NAT_PORTS.
  */
-__noinline int nat_pick(__u32 proto, __u32 xlate)
+__noinline int nat_pick(struct __sk_buff *skb, __u32 proto, __u32 xlate)
 {
 	struct scratch *s = scratch_get();
-	struct nat_search n = {};
+	struct nat_search n = {.skb = skb};
 
 	if (!s)
 		return DROP_NAT_PORTS;
@@ -87,6 +142,8 @@ __noinline int nat_pick(__u32 proto, __u32 xlate)
 			return DROP_NAT_PORTS;
 		count(COUNTER_NAT_RETRY);
 	}
+	n.sockets = xlate & XLATE_MASQ &&
+	            (proto == IPPROTO_TCP || proto == IPPROTO_UDP);
 	n.start = bpf_get_prandom_u32();
 	bpf_loop(NAT_TRIES, nat_try, &n, 0);
 	return n.found ? DROP_NONE : DROP_NAT_PORTS;

@@ -64,6 +64,8 @@ static __always_inline int translated_source(struct scratch *s,
 	uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
 	if (!uplink)
 		return DROP_NO_ROUTE;
+	if (!nat_able(pkt))
+		return DROP_NO_MASQUERADE;
 	far->saddr = uplink->addr[pkt->v6 ? FAMILY_V6 : FAMILY_V4];
 	if (!far->saddr.half[0] && !far->saddr.half[1])
 		return DROP_NO_MASQUERADE;
@@ -135,7 +137,7 @@ __noinline int open_translated(struct __sk_buff *skb, struct pkt *pkt,
 		return TC_ACT_SHOT;
 	why = translated_make(s, pkt, j);
 	if (!why)
-		why = nat_pick(pkt->tuple.proto, pkt->xlate);
+		why = nat_pick(skb, pkt->tuple.proto, pkt->xlate);
 	if (why)
 		return drop(skb, pkt, j, why);
 	why = translated_insert(s);
@@ -165,8 +167,6 @@ __noinline int open_finish(struct __sk_buff *skb, struct pkt *pkt,
 
 	if (!pkt || !j || !s)
 		return TC_ACT_SHOT;
-	if (pkt->xlate)
-		return open_translated(skb, pkt, j);
 	if (flow_key_make(&pkt->tuple, &key))
 		s->flow.flags |= FLOW_REVERSED;
 	s->flow.tag = flow_tag(&key);
@@ -181,6 +181,14 @@ __noinline int open_finish(struct __sk_buff *skb, struct pkt *pkt,
 		return drop(skb, pkt, j, DROP_FRAGMENT);
 	way = s->flow.way[0];
 	return route_along(skb, pkt, &way, NULL);
+}
+
+/* Not one inside the other: the stack is short. */
+static __always_inline int open_either(struct __sk_buff *skb, struct pkt *pkt,
+                                       const struct judgement *j)
+{
+	return pkt->xlate ? open_translated(skb, pkt, j)
+	                  : open_finish(skb, pkt, j);
 }
 
 /*
@@ -227,21 +235,21 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 			return drop(skb, pkt, j, DROP_NO_POD);
 		way_to_pod(&s->flow.way[0], ep);
 		s->flow.way[1].from = ep->ifindex;
-		return open_finish(skb, pkt, j);
+		return open_either(skb, pkt, j);
 	}
 	if (pkt_forges_tunnel(pkt))
 		return drop(skb, pkt, j, DROP_SPOOF_TUNNEL);
 	if (j->local[1]) {
 		s->flow.way[0].to = WHERE_STACK;
 		s->flow.way[1].from = FROM_STACK;
-		return open_finish(skb, pkt, j);
+		return open_either(skb, pkt, j);
 	}
 	if (j->pool)
 		return drop(skb, pkt, j, DROP_NO_POD);
 	if (goes_by_tunnel(j)) {
 		way_to_node(&s->flow.way[0], j->node[1]);
 		s->flow.way[1].from = FROM_TUNNEL;
-		return open_finish(skb, pkt, j);
+		return open_either(skb, pkt, j);
 	}
 	why = route_exit(skb, pkt, &way);
 	if (why)
@@ -252,7 +260,7 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 	if (config.masquerade && !j->no_masq)
 		pkt->xlate |= XLATE_MASQ;
 	s->flow.way[1].from = FROM_NET;
-	return open_finish(skb, pkt, j);
+	return open_either(skb, pkt, j);
 }
 
 /* The way back to the pod that opened the flow. */
@@ -310,7 +318,10 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
-	why = judge(&pkt->tuple, &j);
+	why = judge_from(&pkt->tuple, pkt->from, &j);
+	if (pkt->from == FROM_FORWARD &&
+	    (j.endpoint[0] || j.from_pool || comes_by_tunnel(&j)))
+		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
 	ep = number ? bpf_map_lookup_elem(&endpoints, &number) : NULL;
 	if (!ep || ep->ifindex != skb->ifindex)
@@ -320,7 +331,7 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 	if (!opens(pkt))
 		return drop(skb, pkt, &j, DROP_NO_FLOW);
 	flow_begin(&s->flow, pkt, &j);
-	s->flow.way[0].from = FROM_STACK;
+	s->flow.way[0].from = pkt->from;
 	way_to_pod(&s->flow.way[0], ep);
 	s->flow.way[1].from = ep->ifindex;
 	s->flow.way[1].to = WHERE_STACK;
@@ -339,7 +350,7 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
 	why = judge(&pkt->tuple, &j);
-	if (j.endpoint[0] || j.local[0] || comes_by_tunnel(&j))
+	if (j.endpoint[0] || j.local[0] || j.from_pool || comes_by_tunnel(&j))
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
 	if (!number)

@@ -77,6 +77,8 @@ static __always_inline void identify(const struct addr *addr,
 	if (end) {
 		j->pool = prefix->pool;
 		j->no_masq = prefix->no_masq;
+	} else {
+		j->from_pool = prefix->pool;
 	}
 }
 
@@ -212,8 +214,21 @@ static __always_inline int judge_end(const struct flow_tuple *t,
 	return why;
 }
 
+/* The source is not this node, though it has its address: anybody's. */
+static __always_inline void judge_as_world(const struct flow_tuple *t,
+                                           struct judgement *j)
+{
+	j->local[0] = 0;
+	j->identity[0] = ID(addr_is_v4(&t->saddr) ? CLASS_WORLD4 : CLASS_WORLD6,
+	                    ID_SERIAL_PLAIN);
+}
+
 /*
- * judge - may the flow @t, in its opener's direction, be?
+ * judge_from - may the flow @t, in its opener's direction, be?
+ *
+ * @from: where its opener's packets come from, as flow_way.from.  What is
+ * forwarded is never this node's own, be its source an address of it: somebody
+ * made it up, or kube-proxy put it in place of a client's.
  *
  * Finds both ends, reads the epoch, then asks the policies of those that are
  * pods here: egress of the source, ingress of the destination.  The daemon
@@ -222,7 +237,8 @@ static __always_inline int judge_end(const struct flow_tuple *t,
  *
  * Return: DROP_NONE or why not; *@j is filled either way.
  */
-__noinline int judge(const struct flow_tuple *t, struct judgement *j)
+__noinline int judge_from(const struct flow_tuple *t, __u32 from,
+                          struct judgement *j)
 {
 	int why;
 
@@ -231,7 +247,15 @@ __noinline int judge(const struct flow_tuple *t, struct judgement *j)
 	__builtin_memset(j, 0, sizeof(*j));
 	identify(&t->saddr, j, 0);
 	identify(&t->daddr, j, 1);
+	if (from == FROM_FORWARD && j->local[0])
+		judge_as_world(t, j);
 	j->epoch = epoch_sum(j->endpoint[0], j->endpoint[1]);
 	why = judge_end(t, j, DIR_EGRESS);
 	return why ? why : judge_end(t, j, DIR_INGRESS);
+}
+
+static __always_inline int judge(const struct flow_tuple *t,
+                                 struct judgement *j)
+{
+	return judge_from(t, FROM_STACK, j);
 }

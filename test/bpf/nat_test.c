@@ -3,6 +3,8 @@
 #include <bpf/bpf.h>
 #include <arpa/inet.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "test/lib/bpfcheck.h"
 
@@ -237,30 +239,37 @@ static void twenty_thousand_flows_to_one_destination(void **state)
 	}
 }
 
-static void protocols_without_ports_of_ours_go_out_once_each(void **state)
+/* Else whoever sent first would have what the far end sends to the node. */
+static void protocols_without_ports_of_ours_do_not_leave(void **state)
 {
-	static const uint8_t proto[] = {IPPROTO_SCTP, IPPROTO_GRE};
+	static const uint8_t proto[] = {IPPROTO_SCTP, IPPROTO_GRE, IPPROTO_ESP,
+	                                IPPROTO_IPIP};
+	const uint8_t reply[] = {0, 129}, stamp[] = {13, 200};
 
-	for (enum family f = 0; f < FAMILY__COUNT; f++)
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec s, back;
+
 		for (size_t i = 0; i < ARRAY_SIZE(proto); i++) {
-			const struct spec s = out_of(1, f, proto[i]);
-			const struct spec same = out_of(2, f, proto[i]);
-			struct spec back = spec_answer(&s, 0);
-			struct outcome o;
-			struct facts got;
-
-			o = spec_want(*state, "out", FROM_POD(1), &s, SENT);
-			got = facts_of("out", &o.out);
-			addr_want("out", got.saddr, node_addr(f));
-			if (proto[i] == IPPROTO_SCTP)
-				assert_int_equal(got.sport, 40000);
-			spec_want(*state, "another pod's alike", FROM_POD(2),
-			          &same, DROPPED(NAT_PORTS));
+			s = out_of(1, f, proto[i]);
+			s.sport = s.dport = 3868;
+			back = spec_answer(&s, 0);
+			back.smac = back.dmac = NULL;
 			back.daddr = node_addr(f);
-			o = spec_want(*state, "back", FROM_NETW, &back, SENT);
-			addr_want("back", facts_of("back", &o.out).daddr,
-			          s.saddr);
+			spec_want(*state, "out", FROM_POD(1), &s,
+			          DROPPED(NO_MASQUERADE));
+			spec_want(*state, "to the node", FROM_NETW, &back,
+			          UNTOUCHED);
+			s.daddr = pod_addr(2, f);
+			spec_want(*state, "to a pod", FROM_POD(1), &s, SENT);
 		}
+		s = out_of(1, f, icmp_of(f));
+		s.type = reply[f];
+		spec_want(*state, "an echo reply", FROM_POD(1), &s,
+		          DROPPED(NO_MASQUERADE));
+		s.type = stamp[f];
+		spec_want(*state, "another question", FROM_POD(1), &s,
+		          DROPPED(NO_MASQUERADE));
+	}
 }
 
 /* The LRU table may drop one half of a pair: then the flow begins anew. */
@@ -340,6 +349,76 @@ static void when_every_port_is_taken_the_next_flow_is_dropped(void **state)
 	reopen(run, &bpfrun_config);
 }
 
+/* A socket of the node on port 9000; with a peer, or of whoever sends. */
+static int node_socket(int type, bool six, const char *peer)
+{
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6,
+	                          .sin6_port = htons(9000)};
+	const int fd = socket(six ? AF_INET6 : AF_INET, type, 0);
+	struct sockaddr_in to4 = {.sin_family = AF_INET,
+	                          .sin_port = htons(9000)};
+	const struct sockaddr *any = six ? (void *)&to : (void *)&to4;
+	const socklen_t len = six ? sizeof(to) : sizeof(to4);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, any, len), 0);
+	if (type == SOCK_STREAM)
+		assert_int_equal(listen(fd, 1), 0);
+	to4.sin_port = htons(53);
+	if (peer) {
+		assert_int_equal(inet_pton(AF_INET, peer, &to4.sin_addr), 1);
+		assert_int_equal(connect(fd, any, len), 0);
+	}
+	return fd;
+}
+
+static void ports_of_the_nodes_own_sockets_are_not_taken(void **state)
+{
+	static const struct {
+		const char *name;
+		uint8_t proto;
+		int type;
+		bool six;
+		const char *peer;
+		bool v4, v6; /* whose flows may have the port */
+	} cases[] = {
+		{"TCP",                IPPROTO_TCP, SOCK_STREAM, false, NULL, 0, 1},
+		{"TCP, both families", IPPROTO_TCP, SOCK_STREAM, true,  NULL, 0,
+	         0								},
+		{"UDP",                IPPROTO_UDP, SOCK_DGRAM,  false, NULL, 0, 1},
+		{"UDP, both families", IPPROTO_UDP, SOCK_DGRAM,  true,  NULL, 0,
+	         0								},
+		{"UDP with that peer", IPPROTO_UDP, SOCK_DGRAM,  false,
+	         RIG_WORLD4,						  0, 1},
+		{"UDP with another",   IPPROTO_UDP, SOCK_DGRAM,  false,
+	         RIG_NARROW4,						 1, 1},
+	};
+	struct dp_config config = bpfrun_config;
+	struct bpfrun *run = *state;
+
+	config.nat_port_min = config.nat_port_max = 9000;
+	reopen(run, &config);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const int fd =
+			node_socket(cases[i].type, cases[i].six, cases[i].peer);
+		struct spec spec;
+
+		for (enum family f = 0; f < FAMILY__COUNT; f++) {
+			const struct spec s = out_of(1, f, cases[i].proto);
+			const bool free = f ? cases[i].v6 : cases[i].v4;
+
+			bpfrun_flush(run);
+			spec_want(run, cases[i].name, FROM_POD(1), &s,
+			          free ? SENT : DROPPED(NAT_PORTS));
+		}
+		close(fd);
+		bpfrun_flush(run);
+		spec = out_of(1, V4, cases[i].proto);
+		out_check(run, &spec);
+	}
+	reopen(run, &bpfrun_config);
+}
+
 static void without_masquerade_pods_leave_as_they_are(void **state)
 {
 	struct dp_config config = bpfrun_config;
@@ -371,10 +450,11 @@ int main(void)
 		T(both_sides_move_to_the_main_table),
 		T(a_udp_checksum_is_kept_absent_and_never_becomes_absent),
 		T(twenty_thousand_flows_to_one_destination),
-		T(protocols_without_ports_of_ours_go_out_once_each),
+		T(protocols_without_ports_of_ours_do_not_leave),
 		T(half_a_pair_is_no_flow),
 		T(an_exit_without_an_address_or_route),
 		T(when_every_port_is_taken_the_next_flow_is_dropped),
+		T(ports_of_the_nodes_own_sockets_are_not_taken),
 		T(without_masquerade_pods_leave_as_they_are),
 	};
 

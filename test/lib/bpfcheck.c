@@ -42,10 +42,12 @@ struct outcome packet_want(struct bpfrun *run, const char *name,
                            struct want want)
 {
 	const bool net = at.hook == HOOK_FROM_NET || at.hook == HOOK_TO_NET;
-	const struct outcome o = bpfrun_packet(
-		run, at.hook, net ? run->uplink_if : run->pod_if[at.pod],
-		packet);
+	struct outcome o;
 
+	run->via_if = at.via;
+	o = bpfrun_packet(run, at.hook,
+	                  net ? run->uplink_if : run->pod_if[at.pod], packet);
+	run->via_if = 0;
 	if (o.verdict != want.verdict || o.drop != want.drop ||
 	    o.drops != (want.drop != DROP_NONE))
 		fail_msg("%s: verdict %d, drop %s (%u counted); want %d, %s: "

@@ -15,12 +15,15 @@
 struct place {
 	enum hook hook;
 	unsigned int pod; /* whose device; at the net's hooks: the uplink */
+	uint32_t via; /* device that brought what the stack sends; 0: none */
 };
 
-#define FROM_POD(n) ((struct place){HOOK_FROM_POD, (n)})
-#define TO_POD(n)   ((struct place){HOOK_TO_POD, (n)})
-#define FROM_NETW   ((struct place){HOOK_FROM_NET, 0})
-#define TO_NETW     ((struct place){HOOK_TO_NET, 0})
+#define FROM_POD(n) ((struct place){HOOK_FROM_POD, (n), 0})
+#define TO_POD(n)   ((struct place){HOOK_TO_POD, (n), 0})
+#define FROM_NETW   ((struct place){HOOK_FROM_NET, 0, 0})
+#define TO_NETW     ((struct place){HOOK_TO_NET, 0, 0})
+/* The stack forwards to a pod what the device @via brought. */
+#define FORWARDED(n, via) ((struct place){HOOK_TO_POD, (n), (via)})
 
 /* A verdict, and the counter that must have risen by one, alone. */
 struct want {

@@ -138,7 +138,9 @@ static void drops_compare(struct outcome *o, enum hook hook,
 struct outcome bpfrun_gso(struct bpfrun *run, enum hook hook, uint32_t ifindex,
                           const struct packet *packet, uint32_t gso_size)
 {
-	struct __sk_buff skb = {.ifindex = ifindex, .gso_size = gso_size};
+	struct __sk_buff skb = {.ifindex = ifindex,
+	                        .ingress_ifindex = run->via_if,
+	                        .gso_size = gso_size};
 	uint64_t before[DROP_CELLS], after[DROP_CELLS];
 	struct outcome o;
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet->byte,

@@ -34,6 +34,7 @@ struct bpfrun {
 	int shard[FLOW_SHARDS];       /* of the main table */
 	uint32_t pod_if[BPFRUN_PODS]; /* by pod number; [0] is 0 */
 	uint32_t uplink_if;
+	uint32_t via_if; /* the device that brought what runs next; 0: none */
 	int drops_fd, n_cpus;
 	void *drops; /* scratch for reading the counters */
 };
