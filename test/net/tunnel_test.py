@@ -13,7 +13,8 @@ import time
 import frames as f
 from cluster import (FABRIC4, FABRIC6, Cluster, Fabric, Member,
                      hosts_and_outside, pods_reach_pods)
-from stage import (BUILD, connect, connects, done, equal, namespace_manifest,
+from services import VIP4, VIP6, service, slices
+from stage import (BUILD, connect, connects, datagram, done, equal, namespace_manifest,
                    netpol, ping, test, wait_for)
 
 TUNNEL = ("--routing", "tunnel")
@@ -81,6 +82,39 @@ def policy_at_both_ends():
     wait_for("all open", lambda: opened([True] * 4), 5)
     for server in servers:
         server.close()
+
+
+def services_far_away():
+    """Through a ClusterIP to a backend of another node, judged at both ends."""
+    ports = [("t", "TCP"), ("u", "UDP")]
+    cluster.put("svc.json",
+                service(9, [(*p, 80) for p in ports]),
+                *slices(9, [(*p, 8080) for p in ports],
+                        [(ip, {"ready": True}) for ip in b.ips]))
+    server, udp = b.ns.listen(8080), b.ns.udp(8080)
+    vips = VIP4.format(9), VIP6.format(9)
+
+    def answers(pod):
+        return [connect(pod.ns, vip, 80, 0.5) for vip in vips] + [
+            datagram(pod.ns, vip, 80, udp, 0.5) for vip in vips]
+
+    wait_for("the service", lambda: all(answers(a)), 5)
+    wait_for("also from the next pod", lambda: all(answers(a2)), 5)
+    equal(connect(b.ns, vips[0], 80), True, "of the backend to itself")
+    allow = {"from": [{"podSelector": {"matchLabels": {"app": "a"}}}],
+             "ports": [{"protocol": p, "port": 8080} for p in ("TCP", "UDP")]}
+    cluster.put("p.json", netpol("n/in", {"app": "b"}, ingress=[allow]))
+    wait_for("only a", lambda: not any(answers(a2)), 5)
+    equal(all(answers(a)), True, "a, by the backend's port")
+    cluster.put("p.json", netpol("n/out", {"app": "a"}, egress=[
+        {"ports": [{"protocol": "TCP", "port": 80}]}]))
+    wait_for("not a: the service's port is not the backend's",
+             lambda: not any(answers(a)), 5)
+    cluster.remove("p.json")
+    wait_for("all again", lambda: all(answers(a)), 5)
+    cluster.remove("svc.json")
+    server.close()
+    udp.close()
 
 
 # ---- MTU ----------------------------------------------------------------------
@@ -386,6 +420,7 @@ test("every pod reaches every pod", lambda: pods_reach_pods([a, a2, b, b2]))
 test("pods and nodes, pods and the outside",
      lambda: hosts_and_outside(a, one, two, b))
 test("policy at both ends", policy_at_both_ends)
+test("services with backends on another node", services_far_away)
 test("IPv4: the MTU is the tunnel's", fits, b.v4)
 test("IPv6: the MTU is the tunnel's", fits, b.v6)
 test("streams arrive whole", streams)
