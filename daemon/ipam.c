@@ -35,15 +35,12 @@ int ipam_open(struct ipam *ipam, const struct prefix *cidr, struct err *err)
 	*ipam = (struct ipam){.cidr = *cidr,
 	                      .size = size,
 	                      .freed_ns = freed_ns,
-	                      .enabled = true,
-	                      .fd = -1};
+	                      .enabled = true};
 	return 0;
 }
 
 void ipam_close(struct ipam *ipam)
 {
-	if (ipam->enabled && ipam->fd >= 0)
-		close(ipam->fd);
 	free(ipam->freed_ns);
 	*ipam = (struct ipam){};
 }
@@ -63,13 +60,19 @@ struct file_header {
 
 #define MAGIC "stile-a1"
 
-static void file_put(struct ipam *ipam, const void *data, size_t n, off_t at)
+/* Open for the moment only: a file system can be made read-only under us. */
+static void file_put(const struct ipam *ipam, const void *data, size_t n,
+                     off_t at)
 {
+	_cleanup_(closep) int fd =
+		*ipam->path
+			? open(ipam->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW)
+			: -1;
 	ssize_t ignored = 0;
 
 	/* A full disk costs rest over a restart, nothing else. */
-	if (ipam->fd >= 0)
-		ignored = pwrite(ipam->fd, data, n, at);
+	if (fd >= 0)
+		ignored = pwrite(fd, data, n, at);
 	(void)ignored;
 }
 
@@ -87,11 +90,11 @@ static void freed_put(struct ipam *ipam, uint32_t index)
 }
 
 /* What the file says, if it is of this CIDR. */
-static bool file_take(struct ipam *ipam, uint64_t now_ns)
+static bool file_take(struct ipam *ipam, int fd, uint64_t now_ns)
 {
 	const size_t bytes = ipam->size * sizeof(*ipam->freed_ns);
 	struct file_header header;
-	ssize_t n = pread(ipam->fd, &header, sizeof(header), 0);
+	ssize_t n = pread(fd, &header, sizeof(header), 0);
 
 	if (n != (ssize_t)sizeof(header) ||
 	    memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 ||
@@ -99,7 +102,7 @@ static bool file_take(struct ipam *ipam, uint64_t now_ns)
 	    addr_compare(&header.cidr, &ipam->cidr.addr) != 0 ||
 	    header.next >= ipam->size)
 		return false;
-	n = pread(ipam->fd, ipam->freed_ns, bytes, sizeof(header));
+	n = pread(fd, ipam->freed_ns, bytes, sizeof(header));
 	if (n < 0)
 		n = 0;
 	memset((char *)ipam->freed_ns + n, 0, bytes - (size_t)n);
@@ -115,21 +118,22 @@ int ipam_keep(struct ipam *ipam, const char *state_dir, const char *name,
 {
 	struct file_header header = {.cidr = ipam->cidr.addr,
 	                             .bits = ipam->cidr.bits};
-	char path[300];
+	_cleanup_(closep) int fd = -1;
 
 	memcpy(header.magic, MAGIC, sizeof(header.magic));
-	snprintf(path, sizeof(path), "%s/%s", state_dir, name);
-	ipam->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (ipam->fd < 0)
-		return err_set(err, -errno, "open '%s': %s", path,
+	snprintf(ipam->path, sizeof(ipam->path), "%s/%s", state_dir, name);
+	fd = open(ipam->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_set(err, -errno, "open '%s': %s", ipam->path,
 		               strerror(errno));
-	ipam->resumed = file_take(ipam, now_ns);
+	ipam->resumed = file_take(ipam, fd, now_ns);
 	if (ipam->resumed)
 		return 0;
-	if (!ftruncate(ipam->fd, 0) && pwrite(ipam->fd, &header, sizeof(header),
-	                                      0) == (ssize_t)sizeof(header))
+	if (!ftruncate(fd, 0) &&
+	    pwrite(fd, &header, sizeof(header), 0) == (ssize_t)sizeof(header))
 		return 0;
-	return err_set(err, -errno, "write '%s': %s", path, strerror(errno));
+	return err_set(err, -errno, "write '%s': %s", ipam->path,
+	               strerror(errno));
 }
 
 /* ---- addresses ---------------------------------------------------------- */

@@ -25,8 +25,8 @@ struct ipam {
 	uint64_t *freed_ns; /* by index: 0 never used, 1 in use, else when freed
 	                     */
 	bool enabled;
-	bool resumed; /* next is of the file */
-	int fd;       /* of the file; -1: none */
+	bool resumed;   /* next is of the file */
+	char path[300]; /* of the file; empty: none */
 };
 
 int ipam_open(struct ipam *ipam, const struct prefix *cidr, struct err *err);
