@@ -239,11 +239,11 @@ static void a_swap_further_up_is_seen_too(void **state)
 	gap_watch(f);
 	link_beside(f, "s", "rel2");
 	REACH(f, label_is, "two");
-	/* And back, while what it led to goes at once. */
-	write_beside(f, "rel1/m/a.yaml", POD("web", "one again"));
+	/* And back, while what it led to is emptied at once. */
+	write_beside(f, "rel1/m/a.yaml", POD("web", "again"));
 	link_beside(f, "s", "rel1");
-	remove_beside(f, "rel2");
-	REACH(f, label_is, "one again");
+	remove_beside(f, "rel2/m/a.yaml");
+	REACH(f, label_is, "again");
 	write_beside(f, "rel1/m/a.yaml", POD("web", "three"));
 	REACH(f, label_is, "three");
 	assert_false(f->gap);
