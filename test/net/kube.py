@@ -109,6 +109,11 @@ class KubeNode(Node):
         return next((p["error"] for p in self.status().get("problems", ())
                      if p["object"] == "Source/kube"), None)
 
+    def away_said(self):
+        """How often the log says that the API server does not answer."""
+        with open(f"{self.dir}/log") as f:
+            return sum("all it gave stays" in line for line in f)
+
     def attach(self, pod, uid=None):
         """CNI ADD of a pod that the cluster has; (status, answer)."""
         namespace, name = pod.split("/")
