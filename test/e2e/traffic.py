@@ -7,7 +7,7 @@ EVERY_MS = 20
 
 
 class Traffic:
-    """TCP and UDP from each pod to two others, a message every 20 ms."""
+    """TCP and UDP from each pod to two others, where policy lets them."""
 
     def __init__(self, scene):
         self.flows = []
@@ -17,7 +17,15 @@ class Traffic:
                 target = pods[(i + k) % len(pods)]
                 for ip in target.ips:
                     for protocol in ("tcp", "udp"):
+                        if not self.allowed(scene, source, target, ip, protocol):
+                            continue
                         self.flows.append((source, protocol, target, ip))
+
+    @staticmethod
+    def allowed(scene, source, target, ip, protocol):
+        world, mine = scene.world, source.ip(6 if ":" in ip else 4)
+        return world.allows(world.pods[source.name], world.pods[target.name], mine,
+                            ip, protocol.upper(), 80)
 
     def start(self):
         for n, (source, protocol, _, ip) in enumerate(self.flows):

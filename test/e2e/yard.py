@@ -129,7 +129,10 @@ def evidence(cluster):
     for argv in (["get", "pods", "-A", "-o", "wide"], ["get", "nodes", "-o", "wide"],
                  ["get", "events", "-A", "--sort-by=.lastTimestamp"],
                  ["logs", "-n", "kube-system", "-l", "app.kubernetes.io/name=stile",
-                  "--tail=40", "--prefix"]):
+                  "--tail=40", "--prefix"],
+                 ["logs", "-n", "kube-system", "-l",
+                  "app.kubernetes.io/name=stile-uninstall", "-c", "uninstall",
+                  "--tail=10"]):
         try:
             text = cluster.kubectl(*argv, timeout=20)
         except (RuntimeError, subprocess.TimeoutExpired) as why:
