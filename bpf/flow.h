@@ -263,6 +263,43 @@ static __always_inline bool flow_strays(const struct flow *f,
 	return f->way[0].to == WHERE_NET && goes_by_tunnel(j);
 }
 
+/* Is the way out still one?  Its MTU may have shrunk. */
+static __always_inline bool way_stands(struct flow_way *way)
+{
+	__u32 ifindex = way->ifindex;
+	const struct uplink *uplink;
+
+	if (way->to != WHERE_NET)
+		return true;
+	uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
+	if (uplink && uplink->mtu < way->mtu)
+		way->mtu = uplink->mtu;
+	return uplink;
+}
+
+/*
+ * flow_exit_stands - does the flow in scratch leave as it could be opened now?
+ *
+ * scratch.far.other: the opener's tuple.  A masqueraded flow lives while its
+ * address is the node's, be it not the one that new flows get.
+ */
+__noinline int flow_exit_stands(void)
+{
+	struct scratch *s = scratch_get();
+	const struct addr_info *info;
+	struct addr source;
+
+	if (!s || !way_stands(&s->flow.way[0]) || !way_stands(&s->flow.way[1]))
+		return 0;
+	source = s->flow.other.saddr; /* 6.1 wants keys on the stack */
+	if (!(s->flow.flags & FLOW_XLATE_IN) ||
+	    s->flow.way[0].to != WHERE_NET ||
+	    addr_equal(&source, &s->far.other.saddr))
+		return 1;
+	info = bpf_map_lookup_elem(&addrs, &source);
+	return info && info->local;
+}
+
 /*
  * flow_rejudge - a stale flow is judged anew from its opener's side.
  *
@@ -309,7 +346,7 @@ __noinline int flow_rejudge(const struct flow_key *of, __u32 tag,
 		flow_set(f, FLOW_DEAD);
 		return DROP_ENDPOINT_CLOSED;
 	}
-	if (flow_strays(&s->flow, j)) {
+	if (flow_strays(&s->flow, j) || !flow_exit_stands()) {
 		flow_set(f, FLOW_DEAD);
 		return DROP_ENDPOINT_CLOSED;
 	}

@@ -294,6 +294,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		f = flow_find(&key, tag);
 		if (!f)
 			return FOLLOW_MISS;
+		way.mtu = f->way[d & 1].mtu; /* of an exit that shrank */
 	}
 	if (way.from != pkt->from)
 		return !d && flags & FLOW_XLATE_OUT &&

@@ -50,7 +50,11 @@ int dp_prefix_remove(struct dp *dp, const struct prefix_key *key);
 int dp_uplink_put(struct dp *dp, uint32_t ifindex, const struct uplink *uplink);
 /* Another node's end of the tunnel; number 0: this one's. */
 int dp_node_put(struct dp *dp, uint16_t number, const struct node_info *node);
+int dp_uplink_get(struct dp *dp, uint32_t ifindex, struct uplink *ret);
 int dp_uplink_remove(struct dp *dp, uint32_t ifindex);
+/* A device of which @wanted says no.  -ENOENT: none. */
+int dp_uplink_stray(struct dp *dp, bool (*wanted)(uint32_t ifindex, void *user),
+                    void *user, uint32_t *ret);
 /* Many at once; on failure some may be in. */
 int dp_addrs_put(struct dp *dp, const struct addr *addr,
                  const struct addr_info *info, size_t n);

@@ -68,6 +68,26 @@ int dp_uplink_put(struct dp *dp, uint32_t ifindex, const struct uplink *uplink)
 	return map_put(dp, "uplinks", &ifindex, uplink);
 }
 
+int dp_uplink_get(struct dp *dp, uint32_t ifindex, struct uplink *ret)
+{
+	return bpf_map_lookup_elem(dp_map_fd(dp, "uplinks"), &ifindex, ret);
+}
+
+int dp_uplink_stray(struct dp *dp, bool (*wanted)(uint32_t ifindex, void *user),
+                    void *user, uint32_t *ret)
+{
+	const int fd = dp_map_fd(dp, "uplinks");
+	uint32_t at, *last = NULL;
+
+	while (!bpf_map_get_next_key(fd, last, ret)) {
+		if (!wanted(*ret, user))
+			return 0;
+		at = *ret;
+		last = &at;
+	}
+	return -ENOENT;
+}
+
 int dp_uplink_remove(struct dp *dp, uint32_t ifindex)
 {
 	return map_remove(dp, "uplinks", &ifindex);

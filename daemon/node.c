@@ -161,19 +161,62 @@ static int attach_tunnel(struct node *node, struct err *err)
 	return 0;
 }
 
+/* 1: written, and it is not what was there; 0: it was. */
+static int uplink_put(struct dp *dp, const struct node_uplink *up,
+                      struct err *err)
+{
+	struct uplink value = {.mtu = up->mtu}, old;
+	int r;
+
+	memcpy(value.addr, up->addr, sizeof(value.addr));
+	if (!dp_uplink_get(dp, (uint32_t)up->ifindex, &old) &&
+	    !memcmp(&old, &value, sizeof(old)))
+		return 0;
+	r = dp_uplink_put(dp, (uint32_t)up->ifindex, &value);
+	if (r)
+		return err_set(err, r, "map uplinks, device %s: %s", up->name,
+		               strerror(-r));
+	return 1;
+}
+
+static bool is_exit(uint32_t ifindex, void *user)
+{
+	const struct node *node = user;
+
+	for (int i = 0; i < node->n_uplinks; i++)
+		if ((uint32_t)node->uplink[i].ifindex == ifindex)
+			return true;
+	return node->tunnel.ifindex &&
+	       (uint32_t)node->tunnel.ifindex == ifindex;
+}
+
+/*
+ * Flows keep their exit, its MTU and the address that they leave with: the
+ * node's epoch has them compared with the map at their next packet.  One raise
+ * does: the datapath reads the epoch ahead of the map.
+ */
 int node_uplinks_put(struct node *node, struct dp *dp, struct err *err)
 {
-	for (int i = 0; i < node->n_uplinks; i++) {
-		const struct node_uplink *up = &node->uplink[i];
-		struct uplink value = {.mtu = up->mtu};
-		int r;
+	bool changed = false;
+	uint32_t stray;
 
-		memcpy(value.addr, up->addr, sizeof(value.addr));
-		r = dp_uplink_put(dp, (uint32_t)up->ifindex, &value);
-		if (r)
-			return err_set(err, r, "map uplinks, device %s: %s",
-			               up->name, strerror(-r));
+	for (int i = 0; i < node->n_uplinks; i++) {
+		const int r = uplink_put(dp, &node->uplink[i], err);
+
+		if (r < 0)
+			return r;
+		changed |= r;
 	}
+	while (!dp_uplink_stray(dp, is_exit, node, &stray)) {
+		const int r = dp_uplink_remove(dp, stray);
+
+		if (r)
+			return err_set(err, r, "map uplinks, device %u: %s",
+			               stray, strerror(-r));
+		changed = true;
+	}
+	if (changed)
+		dp_epoch_raise(dp, 0);
 	return 0;
 }
 

@@ -154,7 +154,8 @@ static void bad_flags_are_refused_by_name(void **state)
 		{"--source /m",				 "--source: '/m' is neither dir:PATH nor kube"},
 		{"--source dir:m",                              "--source: 'm' is not an absolute path"      },
 		{"--source=dir:/a --source=dir:/b",             "--source a second time"                     },
-		{"--routing bus",                               "--routing: 'bus' is none of auto, tunnel, native" },
+		{"--routing bus",
+	         "--routing: 'bus' is none of auto, tunnel, native"                                          },
 
 		{"--services full",                             "--services full: not built yet"             },
 		{"--xdp native",                                "--xdp native: not built yet"                },
