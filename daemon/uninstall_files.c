@@ -225,9 +225,15 @@ int uninstall_files(const struct uninstall *what, struct err *err)
 	static const char *const in_manifests[] = {"*.yaml", "*.yml", "*.json",
 	                                           ".new", NULL};
 	static const char *const in_queue[] = {"*", ".*", NULL};
-	static const char *const in_state[] = {
-		"identities.json*", "nodes.json*", "pod-cidrs*", "ipam.v*", "undo",
-		"undo.*",           "lock",        CNICONF_NOTE, NULL};
+	static const char *const in_state[] = {"identities.json*",
+	                                       "nodes.json*",
+	                                       "pod-cidrs*",
+	                                       "ipam.v*",
+	                                       "undo",
+	                                       "undo.*",
+	                                       "lock",
+	                                       CNICONF_NOTE,
+	                                       NULL};
 	static const char *const in_run[] = {"stile.sock*", "lock", NULL};
 	int r;
 
