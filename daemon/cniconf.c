@@ -22,7 +22,9 @@ static void conf_text(const char *run_dir, char ret[CONF_MAX])
 	snprintf(socket, sizeof(socket), "%s/stile.sock", run_dir);
 	snprintf(ret, CONF_MAX,
 	         "{\n"
-	         "  \"cniVersion\": \"1.1.0\",\n"
+	         "  \"cniVersion\": \"1.0.0\",\n" /* containerd 1.6 knows no
+	                                             other */
+	         "  \"cniVersions\": [\"0.4.0\", \"1.0.0\", \"1.1.0\"],\n"
 	         "  \"name\": \"stile\",\n"
 	         "  \"plugins\": [\n"
 	         "    { \"type\": \"stile-cni\"%s%s%s }\n"
