@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """connectivity_test - everybody reaches everybody, and what they should."""
+import os
 import time
 
 import kube
-from scene import (API, FAMILIES, NODES, PROTOCOLS, SETTINGS, Prober, Scene, Skip,
+from scene import (API, DIR, FAMILIES, NODES, PROTOCOLS, SETTINGS, Prober, Scene, Skip,
                    ask_all, done, kubectl, namespace_object, namespaces_down,
                    on_node, pod_object, pods_up, test, wait_for)
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 scene = Scene()
 OUTSIDE = Prober("outside", SETTINGS["outside"])
 ON_NODE = {n: Prober(n, SETTINGS["node_ips"][n]) for n in NODES}
@@ -166,6 +168,35 @@ def host_network_pods():
 
 
 
+def connectivity_is_checked():
+    """deploy/check.yaml, as docs/kubernetes.md says, and its verdict."""
+    path = f"{DIR}/check.yaml"
+    with open(f"{TOP}/deploy/check.yaml") as f:
+        text = f.read()
+    outside = "".join(f', --outside, "{ip}:80"' if ":" not in ip else
+                      f', --outside, "[{ip}]:80"' for ip in OUTSIDE.ips)
+    text = text.replace("kubernetes.default.svc.cluster.local]",
+                        f"kubernetes.default.svc.cluster.local{outside}]")
+    # A node's address of IPv6 stands in brackets.
+    if FAMILIES == [6]:
+        text = text.replace("$(NODE_IP):10250", "[$(NODE_IP)]:10250")
+    with open(path, "w") as f:
+        f.write(text)
+    kubectl("apply", "-f", path)
+    try:
+        wait_for("the job is done", lambda: API.get(
+            "Job", "stile-check", "check").get("status", {}).get("succeeded"), 90)
+        said = kubectl("-n", "stile-check", "logs", "job/check", "-c", "check")
+    except AssertionError as error:
+        said = kubectl("-n", "stile-check", "logs", "--tail=40", "--all-containers",
+                       "job/check")
+        raise AssertionError(f"{error}\n{said}") from None
+    finally:
+        kubectl("delete", "-f", path, "--wait=false")
+    assert "The network works" in said, said
+    return said.strip().splitlines()[-1]
+
+
 def plugin_leaves_nothing():
     """When pods go, their links and addresses go."""
     namespaces_down(["host"])
@@ -187,5 +218,7 @@ if test("every_pod_reaches_every_pod", all_reach_all):
     test("the_outside_answers_and_sees_the_node", outside_answers)
     test("nodes_reach_pods_and_pods_reach_nodes", nodes_and_pods)
     test("pods_on_the_host_network_reach_and_are_reached", host_network_pods)
+    if SETTINGS["plugin"] == "stile":
+        test("stile_check_connectivity_says_that_it_works", connectivity_is_checked)
     test("pods_that_go_leave_no_links", plugin_leaves_nothing)
 done()

@@ -18,6 +18,7 @@ GROUPS = {  # kind -> path before the namespace, plural
     "ServiceAccount": ("/api/v1", "serviceaccounts"),
     "DaemonSet": ("/apis/apps/v1", "daemonsets"),
     "Deployment": ("/apis/apps/v1", "deployments"),
+    "Job": ("/apis/batch/v1", "jobs"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "EndpointSlice": ("/apis/discovery.k8s.io/v1", "endpointslices"),
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles"),
