@@ -322,7 +322,9 @@ struct flow {
 	struct flow_tuple other; /* translated: the opener's tuple over there */
 	__u32 rule[DIR__COUNT];  /* that allowed it; 0: nobody isolated */
 	__u16 owner;             /* endpoint whose share it counts in */
-	__u8 zero[22];
+	__u8 zero[2];
+	__u32 reset; /* TCP: last RST, FLOW_TICK units; written in place */
+	__u8 spare[16];
 };
 _Static_assert(sizeof(struct flow) == 168, "flow layout: 256 with the element");
 
@@ -354,8 +356,12 @@ _Static_assert(sizeof(struct frag_key) == 40, "frag_key layout");
 struct frag_ports {
 	__be16 sport, dport;
 	__u32 from; /* where the first came from, as flow_way.from */
+	__u32 seen; /* the first, FLOW_TICK units, monotonic */
 };
-_Static_assert(sizeof(struct frag_ports) == 8, "frag_ports layout");
+_Static_assert(sizeof(struct frag_ports) == 12, "frag_ports layout");
+
+/* A receiver has given a packet up by then (RFC 791 3.2, RFC 8200 4.5). */
+#define FRAG_TIMEOUT 30
 
 /* ---- services -------------------------------------------------------- */
 
