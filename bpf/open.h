@@ -90,9 +90,10 @@ static __always_inline int translated_make(struct scratch *s,
 	s->far.way[0].seen = s->flow.opened;
 	s->far.way[0].endpoint = j->endpoint[0];
 	/* Answers of another node's pod are that node's alone to send. */
-	s->far.way[0].to = s->flow.way[0].to;
-	if (s->flow.way[0].to == WHERE_TUNNEL)
+	if (s->flow.way[0].to == WHERE_TUNNEL) {
+		s->far.way[0].to = WHERE_TUNNEL;
 		s->far.way[0].node = s->flow.way[0].node;
+	}
 	s->flow.flags |= FLOW_XLATE_IN;
 	if (flow_key_make(&s->wire, &s->near))
 		s->flow.flags |= FLOW_REVERSED;
