@@ -269,7 +269,9 @@ static int object_event(struct kube_cache *cache, json_t *doc, bool deleted,
 	if (r)
 		return r;
 	known = find(cache, id);
-	if (known && is_older(version_of(doc), known->version))
+	/* Told before: what it was about may have gone since. */
+	if (is_older(version_of(doc), cache->version) ||
+	    (known && is_older(version_of(doc), known->version)))
 		return 0;
 	if (!deleted)
 		return is_same(known, doc) ? 0
