@@ -207,7 +207,7 @@ void kube_cache_list_begin(struct kube_cache *cache)
 
 int kube_cache_list_item(struct kube_cache *cache, json_t *doc, struct err *err)
 {
-	char id[STORE_ID_MAX];
+	char id[STORE_ID_MAX] = "";
 	struct kube_known *known;
 	int r = identify(cache, doc, id, err);
 
@@ -262,7 +262,7 @@ static int status_event(const json_t *status, struct err *err)
 static int object_event(struct kube_cache *cache, json_t *doc, bool deleted,
                         struct err *err)
 {
-	char id[STORE_ID_MAX];
+	char id[STORE_ID_MAX] = "";
 	struct kube_known *known;
 	int r = identify(cache, doc, id, err);
 
@@ -314,7 +314,7 @@ int kube_cache_event(struct kube_cache *cache, json_t *event,
 int kube_cache_fetched(struct kube_cache *cache, json_t *doc, struct err *err)
 {
 	const uint64_t version = version_of(doc);
-	char id[STORE_ID_MAX];
+	char id[STORE_ID_MAX] = "";
 	struct kube_known *known;
 	int r = identify(cache, doc, id, err);
 
