@@ -207,7 +207,7 @@ void kube_cache_list_begin(struct kube_cache *cache)
 
 int kube_cache_list_item(struct kube_cache *cache, json_t *doc, struct err *err)
 {
-	char id[STORE_ID_MAX];
+	char id[STORE_ID_MAX] = "";
 	struct kube_known *known;
 	int r = identify(cache, doc, id, err);
 
@@ -262,14 +262,16 @@ static int status_event(const json_t *status, struct err *err)
 static int object_event(struct kube_cache *cache, json_t *doc, bool deleted,
                         struct err *err)
 {
-	char id[STORE_ID_MAX];
+	char id[STORE_ID_MAX] = "";
 	struct kube_known *known;
 	int r = identify(cache, doc, id, err);
 
 	if (r)
 		return r;
 	known = find(cache, id);
-	if (known && is_older(version_of(doc), known->version))
+	/* Told before: what it was about may have gone since. */
+	if (is_older(version_of(doc), cache->version) ||
+	    (known && is_older(version_of(doc), known->version)))
 		return 0;
 	if (!deleted)
 		return is_same(known, doc) ? 0
@@ -312,7 +314,7 @@ int kube_cache_event(struct kube_cache *cache, json_t *event,
 int kube_cache_fetched(struct kube_cache *cache, json_t *doc, struct err *err)
 {
 	const uint64_t version = version_of(doc);
-	char id[STORE_ID_MAX];
+	char id[STORE_ID_MAX] = "";
 	struct kube_known *known;
 	int r = identify(cache, doc, id, err);
 

@@ -177,7 +177,7 @@ def a_second_daemon_exits_1():
 
 
 def bad_flags_exit_2():
-    for args in (["--sauce"], ["--source", "kube"], ["--pod-cidr", "x"]):
+    for args in (["--sauce"], ["--source", "git"], ["--pod-cidr", "x"]):
         out = node.ns.run(f"{BUILD}/stiled", *args, check=False)
         equal(out.returncode, 2, f"exit status of {args}")
         assert out.stderr.startswith("stiled: "), out.stderr
