@@ -137,11 +137,36 @@ static __always_inline __u32 *held_of(__u16 endpoint)
 	return bpf_map_lookup_elem(&held, &key);
 }
 
+/* Take back what the entry is charged with; only one can. */
+static __always_inline bool flow_uncharge(struct flow *f)
+{
+	__u32 *n = held_of(f->owner);
+	__u32 flags = __sync_fetch_and_and(&f->flags, ~FLOW_CHARGED);
+
+	if (!(flags & FLOW_CHARGED))
+		return false;
+	if (n)
+		__sync_fetch_and_add(n, -1);
+	return true;
+}
+
+/* Does the owner's share hold @more entries more? */
+static __always_inline bool flow_fits(__u16 owner, __u32 more)
+{
+	const __u32 *n = held_of(owner);
+
+	if (n && *n + more <= config.share)
+		return true;
+	count(COUNTER_FLOW_DEGRADED);
+	return false;
+}
+
 /*
  * flow_move - copy a half-open entry to the main table (design D4).
  *
  * Stays where it is when the table or its owner's share is full.  The young
- * entry is only marked, whoever still holds it reads a whole flow.
+ * entry is the caller's to mark: only marked, so that whoever still holds it
+ * reads a whole flow.
  * Return: 1 when it now stands in the main table.
  */
 __noinline int flow_move(const struct flow_key *of, __u32 tag,
@@ -165,10 +190,8 @@ __noinline int flow_move(const struct flow_key *of, __u32 tag,
 	n = held_of(s->far.owner);
 	if (!n)
 		return 0;
-	if (*n >= config.share) {
-		count(COUNTER_FLOW_DEGRADED);
+	if (!flow_fits(s->far.owner, 1))
 		return 0;
-	}
 	s->far.flags |= FLOW_MAIN | FLOW_CHARGED;
 	dead = bpf_map_lookup_elem(shard, key);
 	if (dead) {
@@ -176,12 +199,12 @@ __noinline int flow_move(const struct flow_key *of, __u32 tag,
 
 		if (!(flags & FLOW_DEAD))
 			return 1; /* another CPU moved it */
-		if (flags & FLOW_CHARGED) {
-			__u32 *m = held_of(dead->owner);
-
-			if (m)
-				__sync_fetch_and_add(m, -1);
-		}
+		/*
+		 * What the sweeper is about to delete it deletes by its key.
+		 * Of two CPUs, who has its charge back has its place.
+		 */
+		if (flags & FLOW_SWEPT || !flow_uncharge(dead))
+			return 0;
 	}
 	if (bpf_map_update_elem(shard, key, &s->far,
 	                        dead ? BPF_ANY : BPF_NOEXIST)) {
@@ -189,7 +212,6 @@ __noinline int flow_move(const struct flow_key *of, __u32 tag,
 		return 0;
 	}
 	__sync_fetch_and_add(n, 1);
-	flow_set(young, FLOW_DEAD);
 	count(COUNTER_FLOW_MOVED);
 	return 1;
 }

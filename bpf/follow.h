@@ -84,6 +84,35 @@ static __always_inline bool advance_due(const struct flow *f, __u32 flags,
 	        flow_now() - f->opened >= FLOW_TICKS(MOVE_SECONDS));
 }
 
+/* The half-open entry has been copied to the main table. */
+static __always_inline void young_over(struct flow *f)
+{
+	if (!(f->flags & FLOW_MAIN))
+		flow_set(f, FLOW_DEAD);
+}
+
+/* Both entries of a translated flow move, or neither. */
+static __always_inline void pair_move(const struct flow_key *key,
+                                      struct flow *f,
+                                      const struct flow_key *far_key,
+                                      struct flow *pair)
+{
+	struct flow *copy;
+
+	if (!flow_fits(f->owner, 2) || !flow_move(far_key, pair->tag, pair))
+		return;
+	if (flow_move(key, f->tag, f)) {
+		young_over(f);
+		young_over(pair);
+		return;
+	}
+	if (pair->flags & FLOW_MAIN)
+		return; /* it stood there before */
+	copy = flow_main(far_key, pair->tag);
+	if (copy)
+		flow_set(copy, FLOW_DEAD);
+}
+
 /*
  * advance - what a half-open flow, or a packet that bears SYN, FIN or RST,
  * changes: flags of both sides of the flow, and the table it stands in.
@@ -101,22 +130,24 @@ __noinline int advance(const struct flow_key *key, __u32 tag,
 	flags = f->flags | add;
 	flow_set(f, add);
 	if (!(flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))) {
-		if (advance_ready(f, flags, pkt, d))
-			flow_move(key, tag, f);
+		if (advance_ready(f, flags, pkt, d) && flow_move(key, tag, f))
+			young_over(f);
 		return 0;
 	}
 	pair = flow_pair(&f->other, &far_key, &far_tag);
 	if (!pair || pair->tag != far_tag)
 		return 0;
 	flow_set(pair, add);
-	if (advance_ready(f, flags | (pair->flags & ~FLOW_MAIN), pkt, d)) {
-		flow_move(key, tag, f);
-		flow_move(&far_key, far_tag, pair);
-	}
+	pair->way[d & 1].seen = flow_now();
+	if (advance_ready(f, flags | (pair->flags & ~FLOW_MAIN), pkt, d))
+		pair_move(key, f, &far_key, pair);
 	return 0;
 }
 
-/* Does the half-open side of a translated flow still own its far side? */
+/*
+ * Does the half-open side of a translated flow still own its far side?  That
+ * one sees no question: it is seen here, or it would not outlive a minute.
+ */
 __noinline int pair_stands(const struct flow_key *of)
 {
 	struct flow_key near;
@@ -132,7 +163,14 @@ __noinline int pair_stands(const struct flow_key *of)
 	if (!f)
 		return 0;
 	pair = flow_pair(&f->other, &key, &tag);
-	return pair && pair->tag == tag;
+	if (!pair || pair->tag != tag)
+		return 0;
+	flow_key_make(&pair->other, &key);
+	if (!flow_key_equal(&key, &near))
+		return 0; /* it belongs to another flow now */
+	if (pair->way[0].seen != flow_now())
+		pair->way[0].seen = flow_now();
+	return 1;
 }
 
 /* The other side of a translated flow that is over is over too. */

@@ -72,53 +72,86 @@ static __always_inline void sweep_tell(const struct flow_key *key,
 
 struct bpf_map;
 
+/* The other side of a translated flow, dead or alive, in either table. */
+static __always_inline struct flow *sweep_pair(const struct flow_key *key,
+                                               const struct flow *f)
+{
+	struct flow_tuple other = f->other;
+	struct flow_key far_key;
+	struct flow *pair = NULL, *young;
+	void *shard;
+
+	flow_key_make(&other, &far_key);
+	shard = flow_shard(flow_tag(&far_key));
+	if (shard)
+		pair = bpf_map_lookup_elem(shard, &far_key);
+	if (!pair || pair->flags & FLOW_DEAD) {
+		young = flow_young(&far_key);
+		if (young)
+			pair = young;
+	}
+	if (!pair)
+		return NULL;
+	other = pair->other;
+	flow_key_make(&other, &far_key);
+	return flow_key_equal(&far_key, key) ? pair : NULL;
+}
+
+/* Is the pod of that number, if it is one, gone? */
+static __always_inline bool sweep_gone(__u32 number)
+{
+	const struct endpoint *ep;
+
+	if (!number)
+		return false;
+	ep = bpf_map_lookup_elem(&endpoints, &number);
+	return ep && (!ep->ifindex || ep->closed);
+}
+
+/* Is the flow over, though nobody has marked it? */
+static __always_inline bool sweep_over(const struct flow_key *key,
+                                       const struct flow *f,
+                                       const struct flow *pair)
+{
+	__u32 flags = f->flags, now = flow_now(), idle = sweep_idle(f, now);
+
+	if (sweep_gone(f->way[0].endpoint) || sweep_gone(f->way[1].endpoint))
+		return true;
+	if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT)) {
+		__u32 far_idle;
+
+		if (!pair || pair->flags & FLOW_DEAD)
+			return true;
+		far_idle = sweep_idle(pair, now);
+		if (far_idle < idle)
+			idle = far_idle;
+		flags |= pair->flags & (FLOW_FIN0 | FLOW_FIN1 | FLOW_RST);
+	}
+	/* The far side dies with the pod's side, not before it. */
+	return !(flags & FLOW_XLATE_OUT) &&
+	       idle > sweep_timeout(flags, key->ends.proto);
+}
+
 static long sweep_one(struct bpf_map *map, struct flow_key *key, struct flow *f,
                       void *ctx)
 {
-	struct flow_key far_key;
 	struct flow *pair = NULL;
-	__u32 flags = f->flags, now = flow_now(), idle, far_tag;
-	__u32 *n;
+	__u32 flags = f->flags;
 
 	(void)ctx;
-	if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT)) {
-		struct flow_tuple other = f->other;
-
-		flow_key_make(&other, &far_key);
-		far_tag = flow_tag(&far_key);
-		{
-			void *shard = flow_shard(far_tag);
-
-			if (shard)
-				pair = bpf_map_lookup_elem(shard, &far_key);
-		}
-	}
+	if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))
+		pair = sweep_pair(key, f);
 	if (!(flags & FLOW_SWEPT)) {
-		idle = sweep_idle(f, now);
-		if (pair) {
-			__u32 far_idle = sweep_idle(pair, now);
-
-			if (far_idle < idle)
-				idle = far_idle;
-			flags |= pair->flags &
-			         (FLOW_FIN0 | FLOW_FIN1 | FLOW_RST);
-		}
-		/* The far side dies with the pod's side, not before it. */
-		if (flags & FLOW_XLATE_OUT
-		            ? !pair || pair->flags & FLOW_DEAD
-		            : idle > sweep_timeout(flags, key->ends.proto))
-			flags |= FLOW_DEAD;
-		if (flags & FLOW_DEAD)
-			flow_set(f, FLOW_DEAD | FLOW_SWEPT);
+		/* Compared: the element may be another flow's by now. */
+		if (flags & FLOW_DEAD || sweep_over(key, f, pair))
+			__sync_val_compare_and_swap(&f->flags, flags,
+			                            flags | FLOW_DEAD |
+			                                    FLOW_SWEPT);
 		return 0;
 	}
 	if (!(flags & FLOW_XLATE_OUT))
 		sweep_tell(key, f, flags & FLOW_XLATE_IN ? pair : NULL);
-	if (flags & FLOW_CHARGED) {
-		n = held_of(f->owner);
-		if (n)
-			__sync_fetch_and_add(n, -1);
-	}
+	flow_uncharge(f);
 	bpf_map_delete_elem(map, key);
 	return 0;
 }

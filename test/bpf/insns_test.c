@@ -39,7 +39,7 @@ static const struct budget budgets[] = {
         {"stub_to_pod",      50,    50  },
 	{"stub_from_net",    50,    50  },
         {"stub_to_net",      50,    50  },
-	{"sweep_start",      1000,  600 },
+	{"sweep_start",      2500,  900 },
 };
 
 static char names[ARRAY_SIZE(budgets)][160];
