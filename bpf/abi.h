@@ -322,7 +322,9 @@ struct flow {
 	struct flow_tuple other; /* translated: the opener's tuple over there */
 	__u32 rule[DIR__COUNT];  /* that allowed it; 0: nobody isolated */
 	__u16 owner;             /* endpoint whose share it counts in */
-	__u8 zero[22];
+	__u8 zero[2];
+	__u32 reset; /* TCP: last RST, FLOW_TICK units; written in place */
+	__u8 spare[16];
 };
 _Static_assert(sizeof(struct flow) == 168, "flow layout: 256 with the element");
 

@@ -84,6 +84,29 @@ static __always_inline bool advance_due(const struct flow *f, __u32 flags,
 	        flow_now() - f->opened >= FLOW_TICKS(MOVE_SECONDS));
 }
 
+/*
+ * FLOW_RST, when it is to be taken back: the ends of the flow still talk a
+ * second after it, so they did not believe it (RFC 5961 3.2).  Who has really
+ * been reset answers with another.
+ */
+static __always_inline __u32 reset_ignored(const struct flow *f,
+                                           const struct pkt *pkt)
+{
+	if (pkt->tcp & (TCP_SYN | TCP_RST) ||
+	    flow_now() - f->reset <= FLOW_TICKS(1))
+		return 0;
+	return f->flags & FLOW_RST;
+}
+
+static __always_inline void advance_set(struct flow *f, __u32 add, __u32 over)
+{
+	if (add & FLOW_RST)
+		f->reset = flow_now();
+	flow_set(f, add);
+	if (over)
+		__sync_fetch_and_and(&f->flags, ~FLOW_RST);
+}
+
 /* The half-open entry has been copied to the main table. */
 static __always_inline void young_over(struct flow *f)
 {
@@ -122,13 +145,14 @@ __noinline int advance(const struct flow_key *key, __u32 tag,
 {
 	struct flow_key far_key;
 	struct flow *pair;
-	__u32 add, flags, far_tag;
+	__u32 add, over, flags, far_tag;
 
 	if (!key || !pkt || !f || f->tag != tag)
 		return 0;
 	add = advance_flags(pkt, d);
-	flags = f->flags | add;
-	flow_set(f, add);
+	over = reset_ignored(f, pkt);
+	flags = (f->flags & ~over) | add;
+	advance_set(f, add, over);
 	if (!(flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))) {
 		if (advance_ready(f, flags, pkt, d) && flow_move(key, tag, f))
 			young_over(f);
@@ -137,7 +161,7 @@ __noinline int advance(const struct flow_key *key, __u32 tag,
 	pair = flow_pair(&f->other, &far_key, &far_tag);
 	if (!pair || pair->tag != far_tag)
 		return 0;
-	flow_set(pair, add);
+	advance_set(pair, add, over);
 	pair->way[d & 1].seen = flow_now();
 	if (advance_ready(f, flags | (pair->flags & ~FLOW_MAIN), pkt, d))
 		pair_move(key, f, &far_key, pair);
@@ -327,8 +351,11 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		why = flow_rejudge(&key, tag, &pkt->tuple);
 		if (why == DROP_FLOW_TABLE || why == DROP_ENDPOINT_CLOSED)
 			return FOLLOW_MISS;
-		if (why && way.from == pkt->from)
+		if (why && way.from == pkt->from) {
+			/* It comes back when both ends have fallen silent. */
+			f->way[d & 1].seen = flow_now();
 			return follow_cut(skb, pkt, why);
+		}
 		f = flow_find(&key, tag);
 		if (!f)
 			return FOLLOW_MISS;
@@ -347,7 +374,8 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		return FOLLOW_MISS;
 	follow_count(f, pkt, d);
 	if (young ? advance_due(f, flags, pkt, d)
-	          : pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST))
+	          : pkt->tcp & (TCP_SYN | TCP_FIN | TCP_RST) ||
+	                    flags & FLOW_RST)
 		advance(&key, tag, pkt, f, d);
 	if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
 		return drop(skb, pkt, NULL, DROP_FRAGMENT);

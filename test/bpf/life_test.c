@@ -265,6 +265,92 @@ static void a_place_that_is_being_swept_is_not_taken(void **state)
 	}
 }
 
+/* ---- resets and cuts ----------------------------------------------------- */
+
+/* The flow's last RST was @seconds ago. */
+static void reset_age(struct bpfrun *run, const struct spec *s,
+                      unsigned int seconds)
+{
+	const struct flow_key key = bpfrun_key(s);
+	struct flow flow;
+
+	assert_true(bpfrun_flow(run, s, &flow));
+	flow.reset -= FLOW_TICKS(seconds) + 2;
+	bpfrun_flow_write(run, &key, &flow);
+}
+
+static void a_reset_that_both_ends_ignore_is_forgotten(void **state)
+{
+	struct bpfrun *run = *state;
+	const struct spec syn = pod_spec(1, 2, V4, IPPROTO_TCP, SYN);
+	const struct spec ack = with(&syn, ACK), rst = with(&syn, RST);
+	const struct spec back = spec_answer(&syn, ACK);
+
+	for (int i = 0; i < 2; i++) {
+		bpfrun_flush(run);
+		tcp_establish(run, &syn, FROM_POD(1), FROM_POD(2));
+		spec_want(run, "RST", FROM_POD(1), &rst, SENT);
+		spec_want(run, "in flight", FROM_POD(2), &back, SENT);
+		spec_want(run, "in flight", FROM_POD(1), &ack, SENT);
+		assert_true(flags_of(run, &syn) & FLOW_RST);
+		reset_age(run, &syn, 1);
+		if (i)
+			spec_want(run, "data", FROM_POD(2), &back, SENT);
+		else
+			spec_want(run, "data", FROM_POD(1), &ack, SENT);
+		assert_false(flags_of(run, &syn) & FLOW_RST);
+		spec_want(run, "RST", FROM_POD(1), &rst, SENT);
+		reset_age(run, &syn, 1);
+		spec_want(run, "RST again", FROM_POD(1), &rst, SENT);
+		assert_true(flags_of(run, &syn) & FLOW_RST);
+	}
+}
+
+static void so_it_is_of_both_halves(void **state)
+{
+	struct bpfrun *run = *state;
+	const struct spec syn = to_world(1, IPPROTO_TCP, 1000);
+	const struct spec ack = with(&syn, ACK);
+	struct spec back = sent_out(run, 1, &syn, SYN | ACK);
+
+	spec_want(run, "SYN-ACK", FROM_NETW, &back, SENT);
+	spec_want(run, "ACK", FROM_POD(1), &ack, SENT);
+	back.tcp = RST;
+	spec_want(run, "RST", FROM_NETW, &back, SENT);
+	assert_true(flags_of(run, &syn) & flags_of(run, &back) & FLOW_RST);
+	reset_age(run, &syn, 1);
+	reset_age(run, &back, 1);
+	spec_want(run, "data", FROM_POD(1), &ack, SENT);
+	assert_false((flags_of(run, &syn) | flags_of(run, &back)) & FLOW_RST);
+}
+
+static void what_is_cut_stays_so_while_an_end_speaks(void **state)
+{
+	struct bpfrun *run = *state;
+	const struct spec ask = pod_spec(1, 2, V4, IPPROTO_UDP, 0);
+	const struct spec back = spec_answer(&ask, 0);
+
+	for (int i = 0; i < 4; i++) {
+		const bool live = i & 2;
+		const struct spec *s = i & 1 ? &back : &ask;
+		struct flow flow;
+
+		bpfcheck_setup(state);
+		spec_want(run, "ask", FROM_POD(1), &ask, SENT);
+		if (live)
+			spec_want(run, "answer", FROM_POD(2), &back, SENT);
+		pod_mute(run, 1);
+		dp_epoch_raise(run->dp, 1);
+		for (int n = 0; n < 3; n++) {
+			spec_want(run, "cut", i & 1 ? FROM_POD(2) : FROM_POD(1),
+			          s, DROPPED(POLICY_EGRESS));
+			assert_true(bpfrun_flow(run, &ask, &flow));
+			assert_true(flow.flags & FLOW_CUT);
+			age(run, &ask, 40);
+		}
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, bpfcheck_setup)
@@ -276,6 +362,9 @@ int main(void)
 		T(flows_of_a_pod_that_is_gone_end),
 		T(ports_that_are_used_again_leave_no_half_behind),
 		T(a_place_that_is_being_swept_is_not_taken),
+		T(a_reset_that_both_ends_ignore_is_forgotten),
+		T(so_it_is_of_both_halves),
+		T(what_is_cut_stays_so_while_an_end_speaks),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
