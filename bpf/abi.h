@@ -356,8 +356,12 @@ _Static_assert(sizeof(struct frag_key) == 40, "frag_key layout");
 struct frag_ports {
 	__be16 sport, dport;
 	__u32 from; /* where the first came from, as flow_way.from */
+	__u32 seen; /* the first, FLOW_TICK units, monotonic */
 };
-_Static_assert(sizeof(struct frag_ports) == 8, "frag_ports layout");
+_Static_assert(sizeof(struct frag_ports) == 12, "frag_ports layout");
+
+/* A receiver has given a packet up by then (RFC 791 3.2, RFC 8200 4.5). */
+#define FRAG_TIMEOUT 30
 
 /* ---- services -------------------------------------------------------- */
 

@@ -357,8 +357,13 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 	if (j.endpoint[0] || j.local[0] || j.from_pool || comes_by_tunnel(&j))
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	number = j.endpoint[1];
-	if (!number)
-		return j.pool ? drop(skb, pkt, &j, DROP_NO_POD) : TC_ACT_UNSPEC;
+	if (!number) {
+		if (j.pool)
+			return drop(skb, pkt, &j, DROP_NO_POD);
+		if (pkt->frag == FRAG_FIRST)
+			pkt_fragment_forget(pkt);
+		return TC_ACT_UNSPEC;
+	}
 	if (addr_is_martian(&pkt->tuple.saddr))
 		return drop(skb, pkt, &j, DROP_MARTIAN);
 	if (why)

@@ -330,6 +330,11 @@ static __always_inline void frag_key_make(const struct pkt *pkt,
 	__builtin_memset(key->zero, 0, sizeof(key->zero));
 }
 
+static __always_inline __u32 frag_now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> FLOW_TICK_SHIFT;
+}
+
 /* Ports of a later fragment are those its first one was seen with. */
 __noinline int pkt_fragment(struct pkt *pkt)
 {
@@ -340,7 +345,8 @@ __noinline int pkt_fragment(struct pkt *pkt)
 		return DROP_FRAGMENT;
 	frag_key_make(pkt, &key);
 	ports = bpf_map_lookup_elem(&frags, &key);
-	if (!ports || ports->from != pkt->from)
+	if (!ports || ports->from != pkt->from ||
+	    frag_now() - ports->seen > FLOW_TICKS(FRAG_TIMEOUT))
 		return DROP_FRAGMENT;
 	pkt->tuple.sport = ports->sport;
 	pkt->tuple.dport = ports->dport;
@@ -359,9 +365,22 @@ __noinline int pkt_fragment_learn(const struct pkt *pkt)
 	ports.sport = pkt->tuple.sport;
 	ports.dport = pkt->tuple.dport;
 	ports.from = pkt->from;
+	ports.seen = frag_now();
 	return bpf_map_update_elem(&frags, &key, &ports, BPF_ANY)
 	               ? DROP_FRAGMENT
 	               : DROP_NONE;
+}
+
+/* A first fragment is the stack's: so are its later ones, be the id used. */
+__noinline int pkt_fragment_forget(const struct pkt *pkt)
+{
+	struct frag_key key;
+
+	if (!pkt)
+		return 0;
+	frag_key_make(pkt, &key);
+	bpf_map_delete_elem(&frags, &key);
+	return 0;
 }
 
 static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *pkt)

@@ -296,6 +296,57 @@ static void a_flood_of_first_fragments_costs_others_nothing(void **state)
 	spec_want(run, "its rest", FROM_POD(STRICT_POD), &later, SENT);
 }
 
+static void an_id_that_is_used_again_is_another_packets(void **state)
+{
+	struct bpfrun *run = *state;
+	const int frags = dp_map_fd(run->dp, "frags");
+
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		struct spec first = first_of(f, IPPROTO_UDP, 53);
+		const struct spec later = later_of(&first, 72);
+		struct frag_ports ports;
+		struct frag_key key;
+
+		spec_want(run, "first", FROM_POD(STRICT_POD), &first, SENT);
+		spec_want(run, "its rest", FROM_POD(STRICT_POD), &later, SENT);
+		assert_int_equal(bpf_map_get_next_key(frags, NULL, &key), 0);
+		assert_int_equal(bpf_map_lookup_elem(frags, &key, &ports), 0);
+		ports.seen -= FLOW_TICKS(FRAG_TIMEOUT) + 2;
+		assert_int_equal(
+			bpf_map_update_elem(frags, &key, &ports, BPF_ANY), 0);
+		spec_want(run, "half a minute later", FROM_POD(STRICT_POD),
+		          &later, DROPPED(FRAGMENT));
+		bpfrun_flush(run);
+	}
+}
+
+static void the_nodes_fragments_are_not_a_pods_of_that_id(void **state)
+{
+	struct bpfrun *run = *state;
+
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const struct addr node = f ? A(RIG_NODE6) : A(RIG_NODE4);
+		struct spec ask = first_of(f, IPPROTO_UDP, 53), answer, rest;
+		struct outcome o;
+		struct facts facts;
+
+		ask.frag = ask.more = false;
+		ask.daddr = f ? A(RIG_WORLD6) : A(RIG_WORLD4);
+		o = spec_want(run, "ask", FROM_POD(STRICT_POD), &ask, SENT);
+		facts = facts_of("ask", &o.out);
+		answer = spec_answer(&ask, 0);
+		answer.smac = answer.dmac = NULL;
+		answer.frag = answer.more = true;
+		answer.daddr = node;
+		answer.dport = facts.sport;
+		rest = later_of(&answer, 72);
+		spec_want(run, "to the pod", FROM_NETW, &answer, SENT);
+		answer.dport = 700;
+		spec_want(run, "to the node", FROM_NETW, &answer, UNTOUCHED);
+		spec_want(run, "its rest", FROM_NETW, &rest, UNTOUCHED);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, setup)
@@ -307,6 +358,8 @@ int main(void)
 		T(a_first_too_short_for_its_ports_is_refused),
 		T(fragments_of_answers_are_answers),
 		T(fragments_are_masqueraded_like_their_first),
+		T(an_id_that_is_used_again_is_another_packets),
+		T(the_nodes_fragments_are_not_a_pods_of_that_id),
 		T(a_flood_of_first_fragments_costs_others_nothing),
 	};
 
