@@ -42,7 +42,7 @@ struct pkt {
 	__u32 len;       /* of the IP packet, bytes */
 	__u16 l4;        /* offset of the transport header in the frame */
 	__u8 tcp;        /* TCP flags */
-	__u8 hdr;        /* bytes of the transport header, when TCP */
+	__u8 hdr;        /* bytes of the transport header that segments bear */
 	__u8 v6;         /* 1: IPv6 */
 	__u8 ttl;        /* hops left */
 	__u8 frag;       /* enum frag */
@@ -404,6 +404,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct pkt *pkt)
 		l4 = pkt_at(skb, pkt->l4, &buf, 8);
 		if (!l4)
 			return pkt->frag ? DROP_FRAGMENT : DROP_MALFORMED;
+		pkt->hdr = 8;
 		break;
 	case IPPROTO_ICMP:
 		return pkt->v6 ? DROP_MALFORMED : parse_icmp(skb, pkt);

@@ -521,10 +521,34 @@ static void nothing_is_said_about_errors_and_later_fragments(void **state)
 	}
 }
 
+static void udp_segments_are_measured_with_their_header(void **state)
+{
+	struct bpfrun *run = *state;
+
+	for (enum family f = 0; f < FAMILY__COUNT; f++) {
+		const uint32_t room = RIG_NARROW_MTU - (f ? 40 : 20) - 8;
+		struct spec s = pod_spec(1, 2, f, IPPROTO_UDP, 0);
+		struct packet p;
+		struct outcome o;
+
+		s.smac = pod_mac(1);
+		s.daddr = f ? A(RIG_NARROW6) : A(RIG_NARROW4);
+		s.n_payload = 2600;
+		p = packet_make(&s);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p, room);
+		assert_int_equal(o.drop, DROP_NONE);
+		assert_int_equal(o.verdict, TC_ACT_REDIRECT);
+		o = bpfrun_gso(run, HOOK_FROM_POD, run->pod_if[1], &p,
+		               room + 1);
+		assert_int_equal(o.drop, DROP_TOO_BIG);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, bpfcheck_setup)
 	const struct CMUnitTest tests[] = {
+		T(udp_segments_are_measured_with_their_header),
 		T(an_error_goes_back_along_the_flow_that_it_quotes),
 		T(an_error_answers_nothing_and_opens_nothing),
 		T(pod_and_node_refuse_each_others_packets),
