@@ -261,7 +261,7 @@ static void where_a_pods_packet_goes(void **state)
 	       .proto = IPPROTO_SCTP,
 	       .sport = 4000,
 	       .dport = 5000},
-	      SENT},
+	      DROPPED(NO_MASQUERADE)},
 	     {"GRE, to a pod",
 	      FROM_POD(1),
 	      {.saddr = me4,
