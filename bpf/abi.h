@@ -272,7 +272,8 @@ enum where {
 /* flow_way - one direction of a flow; only seen is written in place. */
 struct flow_way {
 	__u32 from;    /* ifindex of the sending pod's veth, or FROM_* */
-	__u32 ifindex; /* where to: device to redirect to */
+	__u32 ifindex; /* where to: device to redirect to; to the stack: 0, or
+	                * the loopback device when it forwards the flow */
 	union {
 		__u8 mac[6]; /* destination MAC when it goes to a pod */
 		__u16 node;  /* when it goes to the tunnel */

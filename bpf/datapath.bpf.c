@@ -46,8 +46,6 @@ int from_pod(struct __sk_buff *skb)
 	return r <= FOLLOW_MISS ? open_from_pod(skb, &pkt) : r;
 }
 
-#define LOOPBACK_IFINDEX 1 /* include/net/flow.h of the kernel */
-
 /*
  * Who has the node's stack send this to a pod: the node itself, or a device
  * that brought it?  A device that is no uplink has no program of ours.

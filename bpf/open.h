@@ -340,6 +340,8 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 	way_to_pod(&s->flow.way[0], ep);
 	s->flow.way[1].from = ep->ifindex;
 	s->flow.way[1].to = WHERE_STACK;
+	if (pkt->from == FROM_FORWARD)
+		s->flow.way[1].ifindex = LOOPBACK_IFINDEX;
 	return open_finish(skb, pkt, &j);
 }
 

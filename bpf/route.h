@@ -35,6 +35,25 @@ static __always_inline bool pkt_exceeds(struct __sk_buff *skb,
 	return !gso || gso + (pkt->l4 - ETH_HLEN - pkt->jumbo) + pkt->hdr > mtu;
 }
 
+#define LOOPBACK_IFINDEX 1 /* include/net/flow.h of the kernel */
+
+/*
+ * stack_reenter - hand a pod's answer to the stack that forwarded the question.
+ *
+ * What kube-proxy or the node's own rules translated must go back through
+ * them, and out: the pod's veth does not forward (design D8), the loopback
+ * device does.  Return: a TC verdict.
+ */
+static __always_inline int stack_reenter(struct __sk_buff *skb,
+                                         const struct pkt *pkt)
+{
+	const __u8 none[ETH_ALEN] = {}; /* its address: else it is not for us */
+
+	if (bpf_skb_store_bytes(skb, 0, none, sizeof(none), 0))
+		return drop(skb, pkt, NULL, DROP_REDIRECT);
+	return (int)bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
+}
+
 /*
  * route_along - send the packet along @way, rewriting it first to @to.
  *
@@ -48,7 +67,11 @@ static __always_inline int route_along(struct __sk_buff *skb, struct pkt *pkt,
 
 	if (way->to == WHERE_STACK || pkt->hook == HOOK_TO_POD) {
 		why = to ? rewrite(skb, pkt, to) : DROP_NONE;
-		return why ? drop(skb, pkt, NULL, why) : TC_ACT_OK;
+		if (why)
+			return drop(skb, pkt, NULL, why);
+		return way->ifindex == LOOPBACK_IFINDEX
+		               ? stack_reenter(skb, pkt)
+		               : TC_ACT_OK;
 	}
 	if (pkt_exceeds(skb, pkt, way->mtu))
 		return icmp_too_big(skb, pkt, way->mtu);
@@ -95,7 +118,7 @@ __noinline int route_exit(struct __sk_buff *skb, const struct pkt *pkt,
 
 	if (!pkt || !way)
 		return DROP_NO_ROUTE;
-	fib.ifindex = 1;
+	fib.ifindex = LOOPBACK_IFINDEX;
 	fib.tot_len = 1; /* asks for the route's MTU */
 	fib.l4_protocol = pkt->tuple.proto;
 	if (pkt->v6) {

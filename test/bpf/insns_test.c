@@ -27,19 +27,19 @@ struct budget {
 };
 
 static const struct budget budgets[] = {
-	{"from_pod",         25000, 9500},
-        {"to_pod",           23000, 8500},
-	{"from_net",         23000, 8500},
-        {"to_net",           7500,  900 },
-	{"from_tunnel",      23000, 8500},
-        {"to_tunnel",        9000,  1500},
-	{"stub_from_tunnel", 50,    50  },
-        {"stub_to_tunnel",   50,    50  },
-	{"stub_from_pod",    50,    50  },
-        {"stub_to_pod",      50,    50  },
-	{"stub_from_net",    50,    50  },
-        {"stub_to_net",      50,    50  },
-	{"sweep_start",      2500,  900 },
+	{"from_pod",         28000, 10000},
+        {"to_pod",           23000, 8500 },
+	{"from_net",         23000, 8500 },
+        {"to_net",           7500,  900  },
+	{"from_tunnel",      23000, 8500 },
+        {"to_tunnel",        9000,  1500 },
+	{"stub_from_tunnel", 50,    50   },
+        {"stub_to_tunnel",   50,    50   },
+	{"stub_from_pod",    50,    50   },
+        {"stub_to_pod",      50,    50   },
+	{"stub_from_net",    50,    50   },
+        {"stub_to_net",      50,    50   },
+	{"sweep_start",      2500,  900  },
 };
 
 static char names[ARRAY_SIZE(budgets)][160];

@@ -70,37 +70,60 @@ def the_node_itself_goes_on():
         equal(datagram(node.ns, addr, PORT, server_b), True, addr)
 
 
-def a_node_port():
-    """As kube-proxy does it: another destination, and the node's source."""
-    node.ns.run("nft", "-f", "-", input=f"""
-        table ip kube {{
-          chain pre {{
-            type nat hook prerouting priority -100
-            udp dport 30001 dnat to {b.v4}:{PORT}
-            udp dport 30002 dnat to {c.v4}:{PORT}
-          }}
-          chain post {{
-            type nat hook postrouting priority 100
-            ip daddr 10.88.0.0/16 masquerade
-          }}
-        }}""")
-    token = os.urandom(8)
+KUBE = f"""
+table inet kube {{
+  chain pre {{
+    type nat hook prerouting priority -100
+    meta nfproto ipv4 udp dport 30001 dnat ip to %(b4)s:{PORT}
+    meta nfproto ipv4 udp dport 30002 dnat ip to %(c4)s:{PORT}
+    meta nfproto ipv6 udp dport 30002 dnat ip6 to [%(c6)s]:{PORT}
+    meta nfproto ipv4 tcp dport 30003 dnat ip to %(c4)s:{PORT}
+    meta nfproto ipv6 tcp dport 30003 dnat ip6 to [%(c6)s]:{PORT}
+  }}
+  chain post {{
+    type nat hook postrouting priority 100
+    %(masquerade)s
+  }}
+}}
+"""
+
+
+def node_port(masquerade):
+    """As kube-proxy does it: another destination, and the node's source, or
+    the client's own (externalTrafficPolicy: Local)."""
+    node.ns.run("nft", "-f", "-", input=KUBE % {
+        "b4": b.v4, "c4": c.v4, "c6": c.v6, "masquerade":
+            "ip daddr 10.88.0.0/16 masquerade\n    ip6 daddr fd00:88::/112 "
+            "masquerade" if masquerade else ""})
+    for family, addr, own in ((4, NODE4, FAR4), (6, NODE6, FAR6)):
+        token = os.urandom(8)
+        with node.far.udp(0, own) as client:
+            client.settimeout(2)
+            client.sendto(token, (addr, 30002))
+            server_c.settimeout(2)
+            data, who = server_c.recvfrom(2048)
+            equal((data, who[0].removeprefix("::ffff:") == own),
+                  (token, not masquerade), f"IPv{family}: seen from {who[0]}")
+            server_c.sendto(token, who)
+            equal(client.recvfrom(2048)[0], token, f"IPv{family}: the answer")
+        equal(connects([(node.far, addr, 30003)] * 3, 2), [True] * 3,
+              f"IPv{family}: TCP")
     with node.far.udp(0, FAR4) as client:
-        for port, server in ((30001, server_b), (30002, server_c)):
-            client.sendto(token, (NODE4, port))
-            server.settimeout(1)
-        data, who = server_c.recvfrom(2048)
-        equal((data, who[0] in (f"::ffff:{NODE4}", NODE4, "::ffff:172.31.0.1")),
-              (token, True), f"an open pod has it, from {who[0]}")
+        client.sendto(b"guarded", (NODE4, 30001))
+        server_b.settimeout(0.5)
         try:
             raise AssertionError(f"a guarded pod had {server_b.recvfrom(2048)}")
         except TimeoutError:
             pass
+    node.ns.run("nft", "delete", "table", "inet", "kube")
 
 
 second_device()
 server_b, server_c = b.ns.udp(PORT), c.ns.udp(PORT)
+tcp_c = c.ns.listen(PORT)
 test("nobody behind a second device becomes a pod or the node", nobody_becomes_another)
 test("the node itself still reaches a pod that policy closes", the_node_itself_goes_on)
-test("what a node port brings arrives, judged as the world", a_node_port)
+test("a node port's clients are judged as the world, and get their answers",
+     node_port, True)
+test("the same with the client's own address", node_port, False)
 done()
