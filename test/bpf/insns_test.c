@@ -27,7 +27,7 @@ struct budget {
 };
 
 static const struct budget budgets[] = {
-	{"from_pod",         25000, 9500},
+	{"from_pod",         30000, 9500},
         {"to_pod",           23000, 8500},
 	{"from_net",         23000, 8500},
         {"to_net",           7500,  900 },
