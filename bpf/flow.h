@@ -285,13 +285,13 @@ static __always_inline bool flow_strays(const struct flow *f,
 	return f->way[0].to == WHERE_NET && goes_by_tunnel(j);
 }
 
-/* Is the way out still one?  Its MTU may have shrunk. */
+/* Is the way out still one?  Its MTU may have shrunk.  A far half has none. */
 static __always_inline bool way_stands(struct flow_way *way)
 {
 	__u32 ifindex = way->ifindex;
 	const struct uplink *uplink;
 
-	if (way->to != WHERE_NET)
+	if (way->to != WHERE_NET || !ifindex)
 		return true;
 	uplink = bpf_map_lookup_elem(&uplinks, &ifindex);
 	if (uplink && uplink->mtu < way->mtu)

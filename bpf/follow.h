@@ -7,10 +7,9 @@
 #include "flow.h"
 #include "route.h"
 
-#define FOLLOW_MISS (-2) /* no TC verdict: open it */
-#define FOLLOW_TAKEN                                            \
-	(-3) /* nor this: its tuple is a service flow's far one \
-	      */
+#define FOLLOW_MISS  (-2) /* no TC verdict: open it */
+#define FOLLOW_TAKEN (-3) /* nor this: it is a service flow's far tuple */
+#define FOLLOW_ON    (-4) /* none of these */
 
 /* One-way traffic moves to the main table after this much. */
 #define MOVE_PACKETS 16
@@ -302,6 +301,41 @@ static __always_inline void follow_count(struct flow *f, const struct pkt *pkt,
 }
 
 /*
+ * A stale flow, or a cut one, is judged anew; *@f and the MTU of *@way are as
+ * they came out.  Return: FOLLOW_ON, FOLLOW_MISS or a TC verdict.
+ */
+static __always_inline int follow_stale(struct __sk_buff *skb, struct pkt *pkt,
+                                        const struct flow_key *key,
+                                        struct flow **f, struct flow_way *way,
+                                        int d)
+{
+	const __u32 tag = flow_tag(key);
+	int why = flow_rejudge(key, tag, &pkt->tuple);
+
+	if (why == DROP_FLOW_TABLE || why == DROP_ENDPOINT_CLOSED)
+		return FOLLOW_MISS;
+	if (why && way->from == pkt->from) {
+		/* It comes back when both ends have fallen silent. */
+		(*f)->way[d & 1].seen = flow_now();
+		return follow_cut(skb, pkt, why);
+	}
+	*f = flow_find(key, tag);
+	if (!*f)
+		return FOLLOW_MISS;
+	way->mtu = (*f)->way[d & 1].mtu; /* an exit may have shrunk */
+	return FOLLOW_ON;
+}
+
+/* It came from another side than the flow's. */
+static __always_inline int follow_stranger(const struct pkt *pkt, __u32 flags,
+                                           int d)
+{
+	return !d && flags & FLOW_XLATE_OUT && pkt->hook == HOOK_FROM_POD
+	               ? FOLLOW_TAKEN
+	               : FOLLOW_MISS;
+}
+
+/*
  * follow - handle the packet by its flow.
  *
  * A global function: verified once for all hooks, and the openers get the
@@ -318,7 +352,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	__u32 tag, flags, epoch;
 	__u16 ends[2], node;
 	bool swapped, young = false;
-	int d, why;
+	int d, r;
 
 	if (!pkt)
 		return TC_ACT_SHOT;
@@ -348,24 +382,12 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 		return FOLLOW_MISS;
 	}
 	if (flags & FLOW_CUT || epoch != epoch_sum(ends[0], ends[1])) {
-		why = flow_rejudge(&key, tag, &pkt->tuple);
-		if (why == DROP_FLOW_TABLE || why == DROP_ENDPOINT_CLOSED)
-			return FOLLOW_MISS;
-		if (why && way.from == pkt->from) {
-			/* It comes back when both ends have fallen silent. */
-			f->way[d & 1].seen = flow_now();
-			return follow_cut(skb, pkt, why);
-		}
-		f = flow_find(&key, tag);
-		if (!f)
-			return FOLLOW_MISS;
-		way.mtu = f->way[d & 1].mtu; /* of an exit that shrank */
+		r = follow_stale(skb, pkt, &key, &f, &way, d);
+		if (r != FOLLOW_ON)
+			return r;
 	}
 	if (way.from != pkt->from)
-		return !d && flags & FLOW_XLATE_OUT &&
-		                       pkt->hook == HOOK_FROM_POD
-		               ? FOLLOW_TAKEN
-		               : FOLLOW_MISS;
+		return follow_stranger(pkt, flags, d);
 	/* Answers go to a node; only that one may send. */
 	if (config.tunnel_ifindex && pkt->from == FROM_TUNNEL &&
 	    !tunnel_sender_is(skb, node))

@@ -93,20 +93,21 @@ static __always_inline int nat_reserve(struct scratch *s,
 struct nat_search {
 	struct __sk_buff *skb;
 	__u32 sockets; /* 1: ports of the node's sockets are taken */
-	__u32 start;
 	__u32 found;
 };
 
+/* Anywhere: ports in a row are taken in rows, which get longer and longer. */
 static long nat_try(__u32 i, void *ctx)
 {
 	struct nat_search *n = ctx;
 	struct scratch *s = scratch_get();
 	const __u32 size = config.nat_port_max - config.nat_port_min + 1;
 
+	(void)i;
 	if (!s)
 		return 1;
 	s->flow.other.sport =
-		bpf_htons(config.nat_port_min + (n->start + i) % size);
+		bpf_htons(config.nat_port_min + bpf_get_prandom_u32() % size);
 	/* Answers to this port would end in the tunnel. */
 	if (config.tunnel_ifindex && s->flow.other.sport == config.tunnel_port)
 		return 0;
@@ -144,7 +145,6 @@ __noinline int nat_pick(struct __sk_buff *skb, __u32 proto, __u32 xlate)
 	}
 	n.sockets = xlate & XLATE_MASQ &&
 	            (proto == IPPROTO_TCP || proto == IPPROTO_UDP);
-	n.start = bpf_get_prandom_u32();
 	bpf_loop(NAT_TRIES, nat_try, &n, 0);
 	return n.found ? DROP_NONE : DROP_NAT_PORTS;
 }

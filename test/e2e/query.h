@@ -33,10 +33,17 @@ static bool query_is_mine(const unsigned char *answer)
 	return answer[0] == 0x57 && answer[1] == 0x1e;
 }
 
+/* Behind the name at @at: its labels, or a pointer to them (RFC 1035 4.1.4). */
+static size_t query_name_end(const unsigned char *buf, size_t n, size_t at)
+{
+	while (at < n && buf[at] && buf[at] < 0xc0)
+		at += 1u + buf[at];
+	return at + (at < n && buf[at] ? 2 : 1);
+}
+
 /*
  * The addresses of an answer's @n bytes, with blanks between, into QUERY_TEXT
- * bytes; @at is where the question ended.  Answers point back to the question's
- * name with two bytes, as servers write it.  Return: bytes of text.
+ * bytes; @at is where the question ended.  Return: bytes of text.
  */
 static size_t query_addresses(const unsigned char *buf, size_t n, size_t at,
                               char *ret)
@@ -44,19 +51,23 @@ static size_t query_addresses(const unsigned char *buf, size_t n, size_t at,
 	size_t used = 0;
 
 	ret[0] = '\0';
-	while (at + 12 <= n && used < QUERY_TEXT - 100) {
-		const size_t len = (size_t)(buf[at + 10] << 8 | buf[at + 11]);
-		const int family = len == 4 ? AF_INET : AF_INET6;
+	while (used < QUERY_TEXT - 100) {
+		size_t len;
 
-		if (at + 12 + len > n)
+		at = query_name_end(buf, n, at) + 10; /* type to length */
+		if (at > n)
+			break;
+		len = (size_t)(buf[at - 2] << 8 | buf[at - 1]);
+		if (at + len > n)
 			break;
 		if (len == 4 || len == 16) {
-			inet_ntop(family, buf + at + 12, ret + used, 50);
+			inet_ntop(len == 4 ? AF_INET : AF_INET6, buf + at,
+			          ret + used, 50);
 			used = strlen(ret);
 			ret[used++] = ' ';
 			ret[used] = '\0';
 		}
-		at += 12 + len;
+		at += len;
 	}
 	return used;
 }
