@@ -15,6 +15,7 @@
 #include "daemon/http.h"
 #include "daemon/yaml.h"
 #include "lib/addr.h"
+#include "lib/file.h"
 #include "lib/util.h"
 #include "lib/version.h"
 
@@ -379,33 +380,6 @@ static int entry_set(const char *name, json_t *value, struct config *config,
 	return 0;
 }
 
-static int text_read(const char *path, char *buf, size_t size, size_t *ret,
-                     struct err *err)
-{
-	_cleanup_(closep) int fd =
-		open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	size_t used = 0;
-
-	if (fd < 0 || fstat(fd, &st))
-		return err_set(err, -errno, "%s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, -EINVAL, "not a file");
-	while (used < size) {
-		ssize_t n = read(fd, buf + used, size - used);
-
-		if (n < 0)
-			return err_set(err, -errno, "%s", strerror(errno));
-		if (!n)
-			break;
-		used += (size_t)n;
-	}
-	if (used == size)
-		return err_set(err, -E2BIG, "larger than %zu bytes", size - 1);
-	*ret = used;
-	return 0;
-}
-
 static int file_apply(const char *path, struct config *config, struct err *err)
 {
 	_cleanup_(json_decrefp) json_t *docs = NULL;
@@ -417,7 +391,7 @@ static int file_apply(const char *path, struct config *config, struct err *err)
 
 	if (!text)
 		return err_set(err, -ENOMEM, "out of memory");
-	r = text_read(path, text, CONFIG_BYTES_MAX + 1, &len, err);
+	r = file_read(path, text, CONFIG_BYTES_MAX + 1, &len, err);
 	if (!r)
 		r = yaml_load(text, len, &docs, err);
 	if (r || !json_array_size(docs))

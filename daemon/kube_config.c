@@ -13,6 +13,7 @@
 
 #include "daemon/base64.h"
 #include "daemon/yaml.h"
+#include "lib/file.h"
 
 #define FILE_MAX ((size_t)1 << 20)
 
@@ -35,36 +36,6 @@ void kube_config_free(struct kube_config *config)
 	secret_free(&config->key);
 	secret_free(&config->token);
 	*config = (struct kube_config){};
-}
-
-/* A whole file, with a NUL behind it. */
-static int file_read(const char *path, char *buf, size_t size, size_t *ret,
-                     struct err *err)
-{
-	_cleanup_(closep) int fd =
-		open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	size_t used = 0;
-	ssize_t n = 1;
-
-	if (fd < 0 || fstat(fd, &st))
-		return err_set(err, -errno, "%.160s: %s", path,
-		               strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return err_set(err, -EINVAL, "%.160s: not a file", path);
-	while (n > 0 && used < size) {
-		n = read(fd, buf + used, size - used);
-		if (n < 0)
-			return err_set(err, -errno, "%.160s: %s", path,
-			               strerror(errno));
-		used += (size_t)n;
-	}
-	if (used == size)
-		return err_set(err, -E2BIG, "%.160s: larger than %zu bytes",
-		               path, size - 1);
-	buf[used] = '\0';
-	*ret = used;
-	return 0;
 }
 
 /* ---- the token ----------------------------------------------------------- */
@@ -92,16 +63,19 @@ int kube_config_token(const struct kube_config *config,
 	size_t len = 0;
 	int r = 0;
 
-	if (config->token.file)
+	if (config->token.file) {
 		r = file_read(config->token.file, ret, KUBE_TOKEN_MAX, &len,
 		              err);
-	else if (!config->token.data)
+		if (r)
+			return err_wrap(err, r, "%.160s", config->token.file);
+	} else if (!config->token.data) {
 		return 0;
-	else if (config->token.len >= KUBE_TOKEN_MAX)
+	} else if (config->token.len >= KUBE_TOKEN_MAX) {
 		return err_set(err, -E2BIG, "the token is too long");
-	else
+	} else {
 		memcpy(ret, config->token.data, config->token.len + 1);
-	return r ? r : token_check(ret, err);
+	}
+	return token_check(ret, err);
 }
 
 /* ---- a kubeconfig -------------------------------------------------------- */
@@ -320,7 +294,7 @@ static int file_parse(const char *path, struct kube_config *ret,
 		return err_set(err, -ENOMEM, "out of memory");
 	r = file_read(path, text, FILE_MAX + 1, &len, err);
 	if (r)
-		return r;
+		return err_wrap(err, r, "%.160s", path);
 	if (strrchr(dir, '/'))
 		*strrchr(dir, '/') = '\0';
 	r = kube_config_parse(text, len, dir, ret, err);

@@ -27,8 +27,7 @@ struct budget {
 };
 
 static const struct budget budgets[] = {
-<<<<<<< HEAD
-	{"from_pod",         28000, 10000},
+	{"from_pod",         30000, 10000},
         {"to_pod",           23000, 8500 },
 	{"from_net",         23000, 8500 },
         {"to_net",           7500,  900  },
@@ -41,21 +40,6 @@ static const struct budget budgets[] = {
 	{"stub_from_net",    50,    50   },
         {"stub_to_net",      50,    50   },
 	{"sweep_start",      2500,  900  },
-=======
-	{"from_pod",         30000, 9500},
-        {"to_pod",           23000, 8500},
-	{"from_net",         23000, 8500},
-        {"to_net",           7500,  900 },
-	{"from_tunnel",      23000, 8500},
-        {"to_tunnel",        9000,  1500},
-	{"stub_from_tunnel", 50,    50  },
-        {"stub_to_tunnel",   50,    50  },
-	{"stub_from_pod",    50,    50  },
-        {"stub_to_pod",      50,    50  },
-	{"stub_from_net",    50,    50  },
-        {"stub_to_net",      50,    50  },
-	{"sweep_start",      2500,  900 },
->>>>>>> fixdp
 };
 
 static char names[ARRAY_SIZE(budgets)][160];

@@ -180,8 +180,8 @@ def connectivity_is_checked():
             "Job", "stile-check", "check").get("status", {}).get("succeeded"), 90)
         said = kubectl("-n", "stile-check", "logs", "job/check", "-c", "check")
     except AssertionError as error:
-        said = kubectl("-n", "stile-check", "logs", "--tail=40", "--all-containers",
-                       "job/check")
+        said = "".join(kubectl("-n", "stile-check", "logs", "--tail=40", "job/check",
+                               "-c", c, check=False) for c in ("wait", "check"))
         raise AssertionError(f"{error}\n{said}") from None
     finally:
         kubectl("delete", "-f", path, "--wait=false")
