@@ -3,7 +3,8 @@
 and after must be equal."""
 import subprocess
 
-# What is looked at; lines that change by themselves are cut off.
+# What is looked at; lines that change by themselves are cut off, and what
+# kube-proxy sets when it comes up (route_localnet).
 LOOKS = {
     "links": "ip -o link | sed 's/^[0-9]*: //; s/ state .*//; s/@if[0-9]*//' | sort",
     "addresses": "ip -o addr | sed 's/^[0-9]*: //; s/ valid_lft.*//' | sort",
@@ -20,7 +21,7 @@ LOOKS = {
     "pins": "find /sys/fs/bpf | sort",
     "sysctls": "sysctl -a 2>/dev/null | grep -E '^net\\.' | grep -vE"
                " 'random|nf_conntrack_count|route\\.(flush|max_size)|dev\\.|"
-               "netdev_rss|stat|\\.tcp_fastopen_key|neigh|conf\\.(stl|veth|lxc)' |"
+               "netdev_rss|route_localnet|stat|\\.tcp_fastopen_key|neigh|conf\\.(stl|veth|lxc)' |"
                " sort",
     "files": "find /opt/cni/bin /etc/cni/net.d /run/stile /var/lib/stile 2>/dev/null"
              " | sort",
