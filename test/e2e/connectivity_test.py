@@ -83,11 +83,11 @@ def services_spread():
     many = service("y", "many", {"team": "y"})
     for name in scene.names:
         scene.labels(scene.world.pods[f"y/{name}"], team="y")
-    who = answered_by([(prober, p, ip, 1080, 3000)
-                       for prober in scene.probers.values() for _ in range(5)
-                       for ip in many["spec"]["clusterIPs"] for p in PROTOCOLS],
-                      everybody)
-    assert who == everybody, f"only {who} answer"
+    probes = [(prober, p, ip, 1080, 3000) for prober in scene.probers.values()
+              for _ in range(5) for ip in many["spec"]["clusterIPs"]
+              for p in PROTOCOLS]
+    wait_for("all its pods answer", lambda: answered_by(probes, everybody) ==
+             everybody, 30)
 
 
 def node_ports_answer():
