@@ -100,7 +100,7 @@ static void print_counts(const struct cli *cli, const json_t *status)
 static void print_network(const struct cli *cli, const json_t *status)
 {
 	const json_t *item, *routing;
-	char line[LINE_MAX];
+	char version[60] = "", line[LINE_MAX];
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "pod_cidrs"), i, item)
@@ -135,10 +135,15 @@ static void print_network(const struct cli *cli, const json_t *status)
 	         get_number(status, "pod_mtu"),
 	         get_number(status, "pod_gso_max_size"));
 	print_field(cli, "Pods:", line);
-	snprintf(line, sizeof(line), "%s%s", get_text(status, "policy_mode"),
+	if (get_number(status, "policy_version"))
+		snprintf(version, sizeof(version),
+		         ", in force up to version %lld",
+		         get_number(status, "policy_version"));
+	snprintf(line, sizeof(line), "%s%s%s", get_text(status, "policy_mode"),
 	         strcmp(get_text(status, "policy_mode"), "audit") != 0
 	                 ? ""
-	                 : ": denied packets pass and are counted");
+	                 : ": denied packets pass and are counted",
+	         version);
 	print_field(cli, "Policy:", line);
 	print_field(cli, "Masquerade:",
 	            get_bool(status, "masquerade") ? "on" : "off");

@@ -37,6 +37,7 @@ struct daemon {
 	struct source_kube *kube; /* NULL: the source is a directory */
 	struct loop_timer reap;   /* ends closing endpoints, see attachment.h */
 	bool reap_failed;         /* said so already */
+	uint64_t policy_version;  /* of the API server, in force; 0: none */
 	bool takes_over;          /* another version still has the devices */
 	int stray[STRAYS_MAX];    /* links to be deleted that no endpoint has */
 	int n_strays;

@@ -181,12 +181,15 @@ static int start_state(struct stiled *s, struct err *err)
 	return r ? r : pod_cidrs_open(daemon, err);
 }
 
-/* Our maps are filled: devices may run our programs. */
+/* What the source said is in force, and devices may run our programs. */
 static void passed(void *user)
 {
 	struct daemon *daemon = user;
 	struct err err = {};
 
+	if (daemon->kube)
+		daemon->policy_version =
+			source_kube_policy_version(daemon->kube);
 	if (!daemon->takes_over)
 		return;
 	if (takeover_run(daemon, &err))

@@ -96,6 +96,11 @@ static void daemon_put(FILE *out, struct daemon *daemon)
 		gauge(out, gauges[i].name, gauges[i].help,
 		      json_number_value(
 			      json_object_get(status, gauges[i].key)));
+	if (daemon->policy_version)
+		gauge(out, "stile_policy_version",
+		      "NetworkPolicies up to this resourceVersion are in "
+		      "force.",
+		      (double)daemon->policy_version);
 	gauge(out, "stile_problems",
 	      "Things that are not in force as they were written.",
 	      (double)json_array_size(json_object_get(status, "problems")));

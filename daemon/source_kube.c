@@ -265,6 +265,14 @@ void source_kube_ready(struct source_kube *source)
 		kube_node_ready(&source->node);
 }
 
+uint64_t source_kube_policy_version(const struct source_kube *source)
+{
+	for (size_t i = 0; kube_kinds[i].kind; i++)
+		if (!strcmp(kube_kinds[i].kind, "NetworkPolicy"))
+			return source->reflect[i].cache.version;
+	return 0;
+}
+
 const char *source_kube_server(const struct source_kube *source)
 {
 	return source->config.server;

@@ -41,6 +41,10 @@ DEFINE_CLEANUP(struct source_kube *, source_kube_close)
 /* ADD can be served: the Node object is told. */
 void source_kube_ready(struct source_kube *source);
 
+/* The resourceVersion up to which NetworkPolicies have been seen; 0: none yet.
+ */
+uint64_t source_kube_policy_version(const struct source_kube *source);
+
 /* "https://10.0.0.1:6443" */
 const char *source_kube_server(const struct source_kube *source);
 

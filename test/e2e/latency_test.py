@@ -3,11 +3,12 @@
 """latency_test - from the API server's answer to the policy being in force, on
 every node: 200 changes, their distribution.  The API is asked over a connection
 that is kept, so that no program's start is in the figure."""
+import json
 import os
 import time
 
 import policy_cases as cases
-from scene import API, DIR, NODES, PROTOCOLS, Scene, done, kubectl, test, wait_for
+from scene import API, DIR, NODES, PROTOCOLS, SETTINGS, Scene, done, kubectl, test, wait_for
 
 CHANGES = int(os.environ.get("CHANGES") or 200)
 IN_FORCE_S = 1.0
@@ -68,6 +69,23 @@ def kubectl_is_in_time():
     return distribution(seconds)
 
 
+def every_node_says_so():
+    """As docs/kubernetes.md says: what is in force has reached the policy's version."""
+    made = API.create(cases.policy("late", "lx", pods=cases.A, types=["Ingress"]))
+    want = int(made["metadata"]["resourceVersion"])
+
+    def versions():
+        said = [json.loads(kubectl("-n", "kube-system", "exec", name, "--", "/bin/stile",
+                                   "status", "-o", "json"))["policy_version"]
+                for name in agents]
+        return min(said) >= want and said
+    agents = [p["metadata"]["name"] for p in API.get("Pod", "kube-system")["items"]
+              if p["metadata"]["name"].startswith("stile-")]
+    assert len(agents) == len(NODES), agents
+    wait_for("every agent has it", versions, 5)
+    API.delete("NetworkPolicy", "lx", "late")
+
+
 def up():
     scene.up()
     wait_for("it is open", lambda: in_force(True, time.monotonic()) is not None)
@@ -76,6 +94,8 @@ def up():
 if test("pods_answer", up):
     test("a_policy_is_in_force_within_a_second", changes_are_in_force)
     test("kubectl_apply_is_in_force_within_a_second", kubectl_is_in_time)
+    if SETTINGS["as"] == "daemonset":
+        test("every_node_says_that_it_is_in_force", every_node_says_so)
 test("namespaces_go", scene.down)
 print(f"# {len(NODES)} nodes")
 done()
