@@ -179,6 +179,10 @@ json_t *show_status(struct daemon *daemon, const json_t *request)
 	                  daemon->config.audit ? "audit" : "enforce",
 	                  "masquerade", (int)daemon->config.masquerade));
 	put_objects(status, daemon);
+	if (daemon->policy_version)
+		(void)json_object_set_new(
+			status, "policy_version",
+			json_integer((json_int_t)daemon->policy_version));
 	if (daemon->services) {
 		size_t services, backends;
 
