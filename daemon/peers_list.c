@@ -101,7 +101,8 @@ static int old_read(struct reading *r)
 {
 	struct peers *peers = r->peers;
 
-	if (!peers->dp || json_object_size(peers->numbers.number))
+	if (!peers->dp || !r->n_objects ||
+	    json_object_size(peers->numbers.number))
 		return 0;
 	r->old = arena_array(r->arena, NODE_MAX, sizeof(*r->old));
 	return r->old ? dp_map_each(dp_map_fd(peers->dp, "nodes"), old_note, r)
