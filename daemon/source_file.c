@@ -164,6 +164,7 @@ void source_file_read(struct source_files *files, const char *name,
 		return;
 	r = file_load(files, file, when, &content, &err);
 	file->busy = r == -EBUSY;
+	files->poll |= file->busy || file->polled;
 	if (r == -ENOENT)
 		source_file_gone(file);
 	if (file->busy || file->leaving)
@@ -183,7 +184,7 @@ void source_file_expect(struct source_files *files, const char *name)
 		return;
 	}
 	file->leaving = false;
-	file->seen = file->busy = true;
+	file->seen = file->busy = files->poll = true;
 }
 
 void source_file_gone(struct source_file *file)
@@ -194,13 +195,21 @@ void source_file_gone(struct source_file *file)
 	file->busy = false;
 }
 
+/* There may be thousands, and a second is short: mostly none is to be asked. */
 void source_files_poll(struct source_files *files)
 {
+	bool any = false;
+
+	if (!files->poll)
+		return;
 	for (struct source_file *file = files->files; file;
-	     file = file->hh.next)
-		if (!file->leaving && (file->busy || file->polled))
-			source_file_read(files, file->name, SOURCE_QUIET,
-			                 !file->busy);
+	     file = file->hh.next) {
+		if (file->leaving || !(file->busy || file->polled))
+			continue;
+		source_file_read(files, file->name, SOURCE_QUIET, !file->busy);
+		any = true;
+	}
+	files->poll = any;
 }
 
 /* What is read here is half of something, perhaps: it is not kept. */

@@ -36,6 +36,7 @@ struct source_files {
 	struct source_file *files; /* by name */
 	uint64_t changes;
 	bool shared; /* some object was given by two files, ever */
+	bool poll;   /* some file may be busy, or is polled */
 };
 
 struct source_file *source_file_find(struct source_files *files,
