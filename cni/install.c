@@ -116,8 +116,10 @@ static int program_note(const struct install *install, struct err *err)
 		return err_set(err, -errno, "%s: %s", path, strerror(errno));
 	while (fgets(line, sizeof(line), file))
 		noted |= !strcmp(line, want);
-	r = noted || fputs(want, file) >= 0 ? 0 : -EIO;
-	if (fclose(file))
+	r = fseek(file, 0, SEEK_END) ? -errno : 0;
+	if (!r && !noted && fputs(want, file) < 0)
+		r = -EIO;
+	if (fclose(file) && !r)
 		r = -errno;
 	return r ? err_set(err, r, "%s: %s", path, strerror(-r)) : 0;
 }
