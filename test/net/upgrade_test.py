@@ -60,6 +60,7 @@ class Traffic:
         self.held = [a.ns.tool("conns", "hold", addr, 7000, FLOWS // 2,
                                ready="open")
                      for addr in (b.v4, b.v6, FAR4, FAR6)]
+        equal([h.said for h in self.held], [f"open {FLOWS // 2}\n"] * 4)
         self.sender = a.ns.tool("blast", "send", b.v4, 9000, RATE)
         self.denied = c.ns.tool("blast", "send", b2.v4, 9000, DENIED_RATE)
 
@@ -129,7 +130,7 @@ def policy_cuts_what_was_carried():
 
 
 other = next_build()
-node = Node().start()
+node = Node().settled().start()
 node.put("n.json", namespace_manifest("n"),
          netpol("n/deny", {"app": "closed"}, ingress=[]))
 a, b = node.pod("n/a", {"app": "a"}), node.pod("n/b", {"app": "b"})
