@@ -8,21 +8,6 @@
 
 /* ---- status.addresses --------------------------------------------------- */
 
-static int address_add(struct parse *p, const char *text, struct addr *list,
-                       size_t *n)
-{
-	struct addr addr;
-
-	if (!text || addr_parse(text, &addr))
-		return parse_fail(p, "'%.63s' is not an address",
-		                  text ? text : "");
-	for (size_t i = 0; i < *n; i++)
-		if (!addr_compare(&list[i], &addr))
-			return 0;
-	list[(*n)++] = addr;
-	return 0;
-}
-
 /* Types that are names, or that we do not know, are no business of ours. */
 static int address_parse(struct parse *p, json_t *item,
                          struct node_object *node)
@@ -38,9 +23,9 @@ static int address_parse(struct parse *p, json_t *item,
 	if (r || !type)
 		return r;
 	if (!strcmp(type, "InternalIP"))
-		return address_add(p, text, node->internal, &node->n_internal);
+		return parse_addr(p, text, node->internal, &node->n_internal);
 	if (!strcmp(type, "ExternalIP"))
-		return address_add(p, text, node->external, &node->n_external);
+		return parse_addr(p, text, node->external, &node->n_external);
 	return 0;
 }
 

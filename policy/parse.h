@@ -48,6 +48,11 @@ int parse_list(struct parse *p, json_t *object, const char *field,
                json_t **ret);
 int parse_string(struct parse *p, json_t *object, const char *field,
                  const char **ret);
+/* @otherwise when absent. */
+int parse_bool(struct parse *p, json_t *object, const char *field,
+               bool otherwise, bool *ret);
+/* Append to @list, where the caller made room, unless it is there already. */
+int parse_addr(struct parse *p, const char *text, struct addr *list, size_t *n);
 /* A string's copy in the arena. */
 int parse_copy(struct parse *p, const char *text, const char **ret);
 /* 1 to 65535, host order. */

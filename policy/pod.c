@@ -93,13 +93,11 @@ static int containers_parse(struct parse *p, json_t *spec, const char *field,
 
 static int spec_parse(struct parse *p, json_t *spec, struct pod *pod)
 {
-	json_t *host = parse_field(spec, "hostNetwork");
 	const char *node;
-	int r;
+	int r = parse_bool(p, spec, "hostNetwork", false, &pod->host_network);
 
-	if (host && !json_is_boolean(host))
-		return parse_fail(p, "'hostNetwork' is not true or false");
-	pod->host_network = json_is_true(host);
+	if (r)
+		return r;
 	r = parse_string(p, spec, "nodeName", &node);
 	if (!r && node && *node)
 		r = parse_copy(p, node, &pod->node);
@@ -112,17 +110,9 @@ static int spec_parse(struct parse *p, json_t *spec, struct pod *pod)
 
 static int addr_add_text(struct parse *p, const char *text, struct pod *pod)
 {
-	struct addr addr;
-
 	if (!text || !*text)
 		return 0;
-	if (addr_parse(text, &addr))
-		return parse_fail(p, "'%.63s' is not an address", text);
-	for (size_t i = 0; i < pod->n_addrs; i++)
-		if (!addr_compare(&pod->addr[i], &addr))
-			return 0;
-	pod->addr[pod->n_addrs++] = addr;
-	return 0;
+	return parse_addr(p, text, pod->addr, &pod->n_addrs);
 }
 
 static int addrs_parse(struct parse *p, json_t *status, struct pod *pod)

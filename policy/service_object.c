@@ -17,18 +17,6 @@ static const char *label_of(const struct labels *labels, const char *key)
 	return NULL;
 }
 
-/* Absent: @otherwise. */
-static int flag_parse(struct parse *p, json_t *object, const char *field,
-                      bool otherwise, bool *ret)
-{
-	json_t *value = parse_field(object, field);
-
-	if (value && !json_is_boolean(value))
-		return parse_fail(p, "'%s' is not true or false", field);
-	*ret = value ? json_is_true(value) : otherwise;
-	return 0;
-}
-
 /* An optional name; "" when absent. */
 static int name_parse(struct parse *p, json_t *object, const char **ret)
 {
@@ -218,12 +206,12 @@ static int conditions_parse(struct parse *p, json_t *item,
 	int r = parse_object(p, item, "conditions", &conditions);
 
 	if (!r)
-		r = flag_parse(p, conditions, "ready", true, &endpoint->ready);
+		r = parse_bool(p, conditions, "ready", true, &endpoint->ready);
 	if (!r)
-		r = flag_parse(p, conditions, "serving", endpoint->ready,
+		r = parse_bool(p, conditions, "serving", endpoint->ready,
 		               &endpoint->serving);
 	return r ? r
-	         : flag_parse(p, conditions, "terminating", false,
+	         : parse_bool(p, conditions, "terminating", false,
 	                      &endpoint->terminating);
 }
 

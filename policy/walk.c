@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/addr.h"
 #include "policy/syntax.h"
 
 __attribute__((format(printf, 2, 3))) static size_t step(struct parse *p,
@@ -146,6 +147,31 @@ int parse_copy(struct parse *p, const char *text, const char **ret)
 	if (!copy)
 		return parse_nomem(p);
 	*ret = copy;
+	return 0;
+}
+
+int parse_bool(struct parse *p, json_t *object, const char *field,
+               bool otherwise, bool *ret)
+{
+	json_t *value = parse_field(object, field);
+
+	if (value && !json_is_boolean(value))
+		return parse_fail(p, "'%s' is not true or false", field);
+	*ret = value ? json_is_true(value) : otherwise;
+	return 0;
+}
+
+int parse_addr(struct parse *p, const char *text, struct addr *list, size_t *n)
+{
+	struct addr addr;
+
+	if (!text || addr_parse(text, &addr))
+		return parse_fail(p, "'%.63s' is not an address",
+		                  text ? text : "");
+	for (size_t i = 0; i < *n; i++)
+		if (!addr_compare(&list[i], &addr))
+			return 0;
+	list[(*n)++] = addr;
 	return 0;
 }
 

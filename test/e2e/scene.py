@@ -10,7 +10,9 @@ import time
 
 import kube
 import spec
-from tap import done, test, Skip, wait_for  # noqa: F401
+
+sys.path.append(f"{os.path.dirname(os.path.abspath(__file__))}/../lib")
+from tap import done, test, Skip, wait_for  # noqa: E402,F401
 
 PORTS = [80, 81]
 PROTOCOLS = ["TCP", "UDP"]

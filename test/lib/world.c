@@ -46,6 +46,17 @@ json_t *doc_text(const char *fmt, ...)
 	return doc;
 }
 
+struct parsed manifest_parse(const char *text)
+{
+	struct parsed p = {.arena = arena_new(0)};
+	json_t *doc = doc_text("%s", text);
+
+	p.object.kind = (enum object_kind)99;
+	p.r = object_parse(doc, p.arena, &p.object, &p.err);
+	json_decref(doc);
+	return p;
+}
+
 void world_add(struct world_gen *gen, uint16_t endpoint, const char *fmt, ...)
 {
 	va_list ap;

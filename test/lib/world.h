@@ -31,6 +31,14 @@ struct world_doc {
 	bool no_namespace; /* the daemon knows no manifest: ns becomes NULL */
 };
 
+/* What object_parse() made of a text; the arena is the caller's to free. */
+struct parsed {
+	struct arena *arena;
+	struct object object;
+	struct err err;
+	int r;
+};
+
 struct world_gen {
 	uint64_t seed;
 	struct rng rng;
@@ -59,6 +67,8 @@ struct probe {
 
 /* JSON with ' for ", made by printf; fails the program when it is none. */
 __attribute__((format(printf, 1, 2))) json_t *doc_text(const char *fmt, ...);
+/* @text: as doc_text() takes it.  The kind is none until it is read. */
+struct parsed manifest_parse(const char *text);
 
 /* Add a manifest; @endpoint: 0, or the number of a pod here. */
 __attribute__((format(printf, 3, 4))) void world_add(struct world_gen *gen,

@@ -19,59 +19,17 @@ import struct
 import subprocess
 import sys
 import time
-import traceback
 
 import frames
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(f"{TOP}/test/lib")
+from tap import Skip, done, test, wait_for  # noqa: E402,F401
+
 BUILD = os.path.abspath(os.environ.get("O") or f"{TOP}/build")
 TOOLS = f"{BUILD}/test/net"
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-# ---- TAP --------------------------------------------------------------------
-
-_results = []
-
-
-class Skip(Exception):
-    """This cannot be tested here."""
-
-
-def test(name, run, *args):
-    """Run one test; it fails by raising, and may return its figure."""
-    number = len(_results) + 1
-    try:
-        figure = run(*args)
-        figure = f": {figure}" if figure is not None else ""
-        print(f"ok {number} - {name}{figure}")
-        _results.append(True)
-    except Skip as why:
-        print(f"ok {number} - {name} # SKIP {why}")
-        _results.append(True)
-    except Exception:  # whatever it is, the others go on
-        print(f"not ok {number} - {name}")
-        for line in traceback.format_exc().splitlines():
-            print(f"# {line}")
-        _results.append(False)
-    sys.stdout.flush()
-
-
-def done():
-    print(f"1..{len(_results)}", flush=True)
-    sys.exit(0 if all(_results) else 1)
-
-
-def wait_for(what, condition, seconds=10.0):
-    """The first true value of @condition; fails when none comes."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {seconds} s")
-        time.sleep(0.01)
 
 
 def equal(have, want, what=""):

@@ -11,24 +11,6 @@
 #include "test/lib/world.h"
 #include "test/test.h"
 
-struct parsed {
-	struct arena *arena;
-	struct object object;
-	struct err err;
-	int r;
-};
-
-static struct parsed parse(const char *text)
-{
-	struct parsed p = {.arena = arena_new(0)};
-	json_t *doc = doc_text("%s", text);
-
-	p.object.kind = (enum object_kind)99;
-	p.r = object_parse(doc, p.arena, &p.object, &p.err);
-	json_decref(doc);
-	return p;
-}
-
 #define NETPOL(spec)                                                       \
 	"{'apiVersion': 'networking.k8s.io/v1', 'kind': 'NetworkPolicy', " \
 	"'metadata': {'name': 'p', 'namespace': 'shop'}, 'spec': " spec "}"
@@ -194,7 +176,7 @@ static void malformed_manifests_are_refused_with_a_sentence(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++) {
-		struct parsed p = parse(malformed[i].text);
+		struct parsed p = manifest_parse(malformed[i].text);
 
 		if (p.r != -EINVAL || p.object.kind != (enum object_kind)99)
 			fail_msg("%s: not refused (%d)", malformed[i].name,
@@ -276,7 +258,7 @@ static void policies_with_unreadable_rules_say_which(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(unreadable); i++) {
-		struct parsed p = parse(unreadable[i].text);
+		struct parsed p = manifest_parse(unreadable[i].text);
 		struct netpol *netpol = &p.object.netpol;
 
 		if (p.r || p.object.kind != OBJECT_NETPOL)
@@ -309,7 +291,7 @@ static void kinds_that_are_none_of_ours_are_passed_over(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		struct parsed p = parse(texts[i]);
+		struct parsed p = manifest_parse(texts[i]);
 
 		assert_int_equal(p.r, 0);
 		assert_int_equal(p.object.kind, OBJECT_NONE);
@@ -320,7 +302,7 @@ static void kinds_that_are_none_of_ours_are_passed_over(void **state)
 
 static void a_pod_is_read_as_written(void **state)
 {
-	struct parsed p = parse(
+	struct parsed p = manifest_parse(
 		"{'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': "
 		"'web-0.a', 'labels': {'z': '1', 'app': 'web', 'x.io/t': ''}}, "
 		"'spec': {'hostNetwork': false, 'nodeName': 'n1', 'containers': "
@@ -376,7 +358,7 @@ static void a_namespace_gets_its_name_label_in_its_place(void **state)
 		         "{'apiVersion': 'v1', 'kind': 'Namespace', "
 		         "'metadata': {'name': 'shop', 'labels': %s}}",
 		         labels[i]);
-		p = parse(text);
+		p = manifest_parse(text);
 		assert_int_equal(p.r, 0);
 		got = &p.object.ns.labels;
 		for (size_t l = 0; l < got->n; l++) {

@@ -14,23 +14,6 @@
 
 /* ---- reading ------------------------------------------------------------ */
 
-struct parsed {
-	struct arena *arena;
-	struct object object;
-	struct err err;
-	int r;
-};
-
-static struct parsed parse(const char *text)
-{
-	struct parsed p = {.arena = arena_new(0)};
-	json_t *doc = doc_text("%s", text);
-
-	p.r = object_parse(doc, p.arena, &p.object, &p.err);
-	json_decref(doc);
-	return p;
-}
-
 #define SERVICE(spec)                             \
 	"{'apiVersion': 'v1', 'kind': 'Service'," \
 	" 'metadata': {'name': 'w', 'namespace': 'shop'}, 'spec': " spec "}"
@@ -81,7 +64,7 @@ static void what_is_wrong_is_said(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++) {
-		struct parsed p = parse(malformed[i].text);
+		struct parsed p = manifest_parse(malformed[i].text);
 
 		if (p.r != -EINVAL || !strstr(p.err.text, malformed[i].says))
 			fail_msg("%s: %d, '%s'", malformed[i].name, p.r,
@@ -105,7 +88,7 @@ static void services_without_addresses_of_ours(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(text); i++) {
-		struct parsed p = parse(text[i]);
+		struct parsed p = manifest_parse(text[i]);
 
 		assert_int_equal(p.r, 0);
 		assert_int_equal(p.object.kind, OBJECT_SERVICE);
@@ -140,7 +123,7 @@ static void conditions_have_the_apis_defaults(void **state)
 		               " [{'addresses': ['10.0.0.1'], 'nodeName': 'n',"
 		               " 'conditions': %s}]"),
 		         cases[i].conditions);
-		p = parse(text);
+		p = manifest_parse(text);
 		assert_int_equal(p.r, 0);
 		e = p.object.slice.endpoint;
 		assert_int_equal(e->ready, cases[i].ready);
@@ -185,7 +168,7 @@ static void join(struct joined *j, const char *const *text, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		struct object *o;
 
-		j->object[i] = parse(text[i]);
+		j->object[i] = manifest_parse(text[i]);
 		o = &j->object[i].object;
 		assert_int_equal(j->object[i].r, 0);
 		if (o->kind == OBJECT_SERVICE)

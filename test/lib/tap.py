@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tap.py - tests that say TAP, as those of test/net do (stage.py)."""
+"""tap.py - tests that say TAP: what those of test/net and test/e2e share."""
 import sys
 import time
 import traceback
@@ -12,7 +12,10 @@ class Skip(Exception):
 
 
 def test(name, run, *args):
-    """Run one test; it fails by raising, and may return its figure."""
+    """Run one test; it fails by raising, and may return its figure.
+
+    Return: did it pass?
+    """
     number = len(_results) + 1
     try:
         figure = run(*args)
@@ -45,4 +48,4 @@ def wait_for(what, condition, seconds=10.0):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(0.01)
