@@ -11,14 +11,13 @@
 #include "cli/cli.h"
 #include "lib/util.h"
 
-#define PORT_DEFAULT    "8080"
-#define STREAM_BYTES    (256u << 10)
-#define DATAGRAM_BYTES  64u
-#define TIMEOUT_S       5.0
-#define FAILURES_SHOWN  5u
-#define NAME_COLUMNS    28
-#define WHERE_MAX       300
-#define SERVE_PORTS_MAX 8
+#define PORT_DEFAULT   "8080"
+#define STREAM_BYTES   (256u << 10)
+#define DATAGRAM_BYTES 64u
+#define TIMEOUT_S      5.0
+#define FAILURES_SHOWN 5u
+#define NAME_COLUMNS   28
+#define WHERE_MAX      300
 
 /* One line of the verdict: probes of one kind to everything that was named. */
 struct check {
@@ -336,7 +335,7 @@ int cmd_check_connectivity(const struct cli *cli, const struct args *args)
 
 int cmd_check_serve(const struct cli *cli, const struct args *args)
 {
-	int port[SERVE_PORTS_MAX], n = 0, r;
+	int port[CHECK_PORTS_MAX], n = 0, r;
 
 	(void)cli;
 	for (int i = 0; i < args->n_given; i++) {
@@ -344,9 +343,9 @@ int cmd_check_serve(const struct cli *cli, const struct args *args)
 
 		if (strcmp(args->given[i].opt->name, "port") != 0)
 			continue;
-		if (n == SERVE_PORTS_MAX)
+		if (n == CHECK_PORTS_MAX)
 			return fail(STATUS_USAGE, "--port: more than %d",
-			            SERVE_PORTS_MAX);
+			            CHECK_PORTS_MAX);
 		port[n] = (int)strtol(args->given[i].value, &end, 10);
 		if (*end || port[n] < 1 || port[n] > 65535)
 			return fail(STATUS_USAGE, "--port: '%s' is no port",

@@ -14,6 +14,7 @@
 
 #define CHECK_PROBES_MAX 512
 #define CHECK_WHERE_MAX  80
+#define CHECK_PORTS_MAX  8
 
 union check_dest {
 	struct sockaddr sa;
@@ -48,5 +49,6 @@ const char *check_where(const struct check_probe *probe,
 void check_probes_run(struct check_probe *probe, size_t n,
                       void (*tick)(size_t done, size_t n));
 
-/* Echo on each of @port, TCP and UDP, both families, until SIGTERM. */
+/* Echo on each of @n ports, 1 to CHECK_PORTS_MAX, by TCP and UDP and both
+ * families, until SIGTERM. */
 int check_serve(const int *port, int n);

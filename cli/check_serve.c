@@ -14,7 +14,6 @@
 #include "cli/check_probe.h"
 #include "lib/util.h"
 
-#define PORTS_MAX   8
 #define PEERS_MAX   1024
 #define CHUNK_BYTES 65536
 
@@ -27,7 +26,7 @@ struct peer {
 
 struct serve {
 	int epoll, signals;
-	int listener[PORTS_MAX], udp[PORTS_MAX], n;
+	int listener[CHECK_PORTS_MAX], udp[CHECK_PORTS_MAX], n;
 	int peers;
 };
 
@@ -183,7 +182,8 @@ int check_serve(const int *port, int n)
 	struct epoll_event ev[64];
 	struct serve s = {};
 	bool on = true;
-	int r = n < 1 || n > PORTS_MAX ? -EINVAL : serve_open(&s, port, n);
+	int r = n < 1 || n > CHECK_PORTS_MAX ? -EINVAL
+	                                     : serve_open(&s, port, n);
 
 	if (r)
 		return r;

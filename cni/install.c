@@ -2,6 +2,7 @@
 /* install.c - see install.h. */
 #include "cni/install.h"
 
+#include <linux/magic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,8 +17,7 @@
 
 #include "lib/util.h"
 
-#define NAME         "stile-cni"
-#define BPF_FS_MAGIC 0xcafe4a11
+#define NAME "stile-cni"
 
 struct install {
 	const char *dir, *state_dir, *bpffs;

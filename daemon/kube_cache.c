@@ -129,13 +129,6 @@ const char *kube_cache_uid(const struct kube_cache *cache, const char *id)
 	return known ? known->uid : NULL;
 }
 
-uint64_t kube_cache_version(const struct kube_cache *cache, const char *id)
-{
-	const struct kube_known *known = find(cache, id);
-
-	return known ? known->version : 0;
-}
-
 unsigned kube_cache_count(const struct kube_cache *cache)
 {
 	return HASH_COUNT(cache->known);

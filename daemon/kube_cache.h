@@ -80,6 +80,4 @@ int kube_cache_fetched(struct kube_cache *cache, json_t *doc, struct err *err);
 
 /* The uid of an object; NULL when it is not known.  Borrowed. */
 const char *kube_cache_uid(const struct kube_cache *cache, const char *id);
-/* Its version, a number; 0. */
-uint64_t kube_cache_version(const struct kube_cache *cache, const char *id);
 unsigned kube_cache_count(const struct kube_cache *cache);

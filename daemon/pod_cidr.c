@@ -7,28 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/words.h"
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "lib/util.h"
-
-#define PREFIX_TEXT_MAX (ADDR_TEXT_MAX + 5)
 
 struct cidrs {
 	struct prefix cidr[FAMILY__COUNT];
 	bool has[FAMILY__COUNT];
 };
-
-static const char *prefix_text(const struct prefix *prefix,
-                               char buf[PREFIX_TEXT_MAX])
-{
-	char addr[ADDR_TEXT_MAX];
-	const bool v4 = addr_family(&prefix->addr) == FAMILY_V4;
-
-	snprintf(buf, PREFIX_TEXT_MAX, "%s/%d",
-	         addr_format(&prefix->addr, addr),
-	         prefix->bits - (v4 ? 96 : 0));
-	return buf;
-}
 
 static bool cidrs_any(const struct cidrs *cidrs)
 {
@@ -87,7 +74,7 @@ static int file_write(const struct daemon *daemon, const struct cidrs *cidrs,
 	file = fopen(fresh, "we");
 	for (int f = 0; file && f < FAMILY__COUNT && !r; f++)
 		if (cidrs->has[f] &&
-		    fprintf(file, "%s\n", prefix_text(&cidrs->cidr[f], text)) <
+		    fprintf(file, "%s\n", prefix_words(&cidrs->cidr[f], text)) <
 		            0)
 			r = -EIO;
 	if (!file || (fflush(file) || fsync(fileno(file))))
@@ -231,7 +218,7 @@ static void cidrs_use(struct daemon *daemon, const struct cidrs *cidrs)
 		if (cidrs->has[f])
 			log_info("pods get addresses of %s, by this node's "
 			         "Node",
-			         prefix_text(&cidrs->cidr[f], text));
+			         prefix_words(&cidrs->cidr[f], text));
 }
 
 static bool cidrs_equal(const struct config *config, const struct cidrs *cidrs)
@@ -259,7 +246,7 @@ void pod_cidrs_learn(struct daemon *daemon)
 		if (no)
 			snprintf(why, sizeof(why),
 			         "pod CIDR %s %s; it is passed over",
-			         prefix_text(&own->cidr[i], text), no);
+			         prefix_words(&own->cidr[i], text), no);
 	}
 	if (!cidrs_any(&cidrs) || cidrs_equal(&daemon->config, &cidrs)) {
 		if (own)

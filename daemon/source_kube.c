@@ -35,7 +35,6 @@ struct source_kube {
 	void *user;
 	bool read_only;
 	bool away; /* said so already */
-	const char *node_name;
 };
 
 struct kube_fetch {
@@ -73,10 +72,10 @@ static void synced(struct source_kube *source)
 	for (int i = 0; i < source->n; i++)
 		n += kube_cache_count(&source->reflect[i].cache);
 	log_info("kube: %u objects read from %s", n, source->config.server);
-	if (source->node_name && !source->node.seen)
+	if (source->node.name && !source->node.seen)
 		log_warn("kube: there is no Node '%s'; --node-name must be the "
 		         "kubelet's",
-		         source->node_name);
+		         source->node.name);
 	store_synced(source->store);
 	/* Reading them all took more than keeping them does. */
 	(void)malloc_trim(0);
@@ -273,11 +272,6 @@ uint64_t source_kube_policy_version(const struct source_kube *source)
 	return 0;
 }
 
-const char *source_kube_server(const struct source_kube *source)
-{
-	return source->config.server;
-}
-
 static void reflects_start(struct source_kube *source)
 {
 	for (const struct kube_kind *kind = kube_kinds;
@@ -312,7 +306,6 @@ int source_kube_open(struct loop *loop, struct store *store,
 	source->on_synced = config->on_synced;
 	source->user = config->user;
 	source->read_only = config->read_only;
-	source->node_name = config->node_name;
 	r = kube_config_read(config->kubeconfig, &source->config, err);
 	if (!r)
 		r = kube_http_new(loop, &source->config, &source->http, err);

@@ -45,9 +45,6 @@ void source_kube_ready(struct source_kube *source);
  */
 uint64_t source_kube_policy_version(const struct source_kube *source);
 
-/* "https://10.0.0.1:6443" */
-const char *source_kube_server(const struct source_kube *source);
-
 /* ---- a pod that is asked for by itself ------------------------------------
  */
 
