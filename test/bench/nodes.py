@@ -106,7 +106,7 @@ def stile(place, name, *args):
                                  f"exec 3<>/dev/tcp/{pods[1].v4}/{PORT}",
                                  check=False)
             return out.returncode == 0
-        wait_for(f"{name}: the other pod", connected, 10)
+        wait_for(f"{name}: the other pod", connected)
     tune(*(p.ns for p in pods))
     return Path(name, pods[0].ns.name, pods[1].ns.name, pods[1].v4)
 

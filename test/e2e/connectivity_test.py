@@ -87,7 +87,7 @@ def services_spread():
               for _ in range(5) for ip in many["spec"]["clusterIPs"]
               for p in PROTOCOLS]
     wait_for("all its pods answer", lambda: answered_by(probes, everybody) ==
-             everybody, 30)
+             everybody)
 
 
 def node_ports_answer():
@@ -196,7 +196,7 @@ def plugin_leaves_nothing():
     for node in NODES:
         wait_for(f"{node} has no links of pods", lambda n=node: on_node(
             n, "sh", "-c", "ls /sys/class/net").stdout.count("\n") <= len(
-                SETTINGS["links"][n]) + 2 + 2, 20)
+                SETTINGS["links"][n]) + 2 + 2)
 
 
 test("nodes_are_ready", nodes_are_ready)

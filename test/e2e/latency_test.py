@@ -82,7 +82,7 @@ def every_node_says_so():
     agents = [p["metadata"]["name"] for p in API.get("Pod", "kube-system")["items"]
               if p["metadata"]["name"].startswith("stile-")]
     assert len(agents) == len(NODES), agents
-    wait_for("every agent has it", versions, 5)
+    wait_for("every agent has it", versions)
     API.delete("NetworkPolicy", "lx", "late")
 
 

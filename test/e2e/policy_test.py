@@ -80,7 +80,7 @@ def the_world_outside():
     def seen(want):
         wait_for(f"the outside is {'reached' if want else 'not reached'}", lambda: all(
             bool(pod.get(p, ip, 80, 2000 if want else 300)) == want
-            for ip in outside.ips for p in ("TCP", "UDP")) or None, 4)
+            for ip in outside.ips for p in ("TCP", "UDP")) or None)
     try:
         for want, rule in ((False, [{"to": [cases.spaces()]}]), (True, [{}]),
                            (True, [{"to": hosts}]),
@@ -108,12 +108,12 @@ def services_are_judged_behind():
         scene.policy(cases.policy("p", pods=cases.A, types=["Egress"], egress=[
             {"to": [cases.spaces(ns="y")], "ports": [cases.port(80)]}]))
         wait_for("8081 is closed", lambda: not ENFORCED or
-                 not pod.get("TCP", ip, 8081, 300), 4)
+                 not pod.get("TCP", ip, 8081, 300))
         assert pod.get("TCP", ip, 8080), "8080 is closed too"
         scene.policy(cases.policy("q", "y", pods={"pod": "b"}, types=["Ingress"],
                                   ingress=[{"from": [cases.spaces(ns="z")]}]))
         wait_for("the receiver's policy counts", lambda: not ENFORCED or
-                 not pod.get("TCP", ip, 8080, 300), 4)
+                 not pod.get("TCP", ip, 8080, 300))
         assert scene.probers["z/a"].get("TCP", ip, 8080), "z is let in"
     finally:
         scene.policies_gone()

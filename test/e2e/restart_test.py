@@ -59,7 +59,7 @@ def daemons_are_killed():
         for node in NODES:
             pid = on_node(node, "pidof", "stiled").stdout.split()[0]
             on_node(node, "kill", f"-{int(signal.SIGKILL)}", pid)
-        wait_for("they are noticed", lambda: not agents_ready(), 20)
+        wait_for("they are noticed", lambda: not agents_ready())
         wait_for("they are ready again", agents_ready, 90)
     scene.check()
     return figure[0]
@@ -83,7 +83,7 @@ def policy_changes_while_away():
     in_daemonset()
     kubectl("-n", SYSTEM, "patch", "daemonset", NAME, "-p",
             '{"spec":{"template":{"spec":{"nodeSelector":{"nowhere":"yes"}}}}}')
-    wait_for("no agent runs", lambda: not agents(), 30)
+    wait_for("no agent runs", lambda: not agents())
     scene.check()
     deny = cases.policy("late", "rz", types=["Ingress"])
     API.create(deny)

@@ -328,7 +328,7 @@ class Scene:
         del self.world.pods[repr(pod)]
         API.delete("Pod", pod.namespace, pod.name)
         wait_for(f"{pod} is gone", lambda: not API.find("Pod", pod.namespace,
-                                                        pod.name), 30)
+                                                        pod.name))
 
 
 def merged(labels, change):

@@ -39,8 +39,12 @@ def done():
     sys.exit(0 if all(_results) else 1)
 
 
-def wait_for(what, condition, seconds=10.0):
-    """The first true value of @condition; fails when none comes."""
+def wait_for(what, condition, seconds=30):
+    """The first true value of @condition; fails when none comes.
+
+    The limit is for a machine where much else runs: a wait that passes ends
+    with its condition, so a longer one costs nothing.
+    """
     end = time.monotonic() + seconds
     while True:
         value = condition()

@@ -68,7 +68,7 @@ def make_world():
              netpol("visitors/inside", {}, egress=[
                  {"to": [{"namespaceSelector": {}}]}]))
     wait_for("the policies", lambda: stile(
-        "policy", "why", GUEST, DB, f"{SQL}/tcp", want=1), 5)
+        "policy", "why", GUEST, DB, f"{SQL}/tcp", want=1))
 
 
 def endpoints():
@@ -131,13 +131,13 @@ def refused_policy():
         rows = {p["name"]: p for p in node.ask("policy", "list")}
         return rows.get("bad")
 
-    row = wait_for("the bad policy", listed, 5)
+    row = wait_for("the bad policy", listed)
     equal(row["state"], "refused", "state")
     assert "Maybe" in row["error"], row["error"]
     equal(node.ask("status")["refused"], 1, "refused")
     stile("policy", "why", WEB, DB, f"{SQL}/tcp")
     node.remove("bad.json")
-    wait_for("its end", lambda: not listed(), 5)
+    wait_for("its end", lambda: not listed())
 
 
 WHY = [  # from, to, port, allowed, decided by, nearest, how it differs
@@ -217,7 +217,7 @@ def verify():
     assert "addrs" in stile("policy", "verify", want=1).stdout
     node.daemon.send_signal(signal.SIGHUP)
     wait_for("the repair", lambda: node.stile(
-        "policy", "verify", check=False).returncode == 0, 5)
+        "policy", "verify", check=False).returncode == 0)
     return f"{out['checked']} things compared"
 
 
@@ -235,7 +235,7 @@ def flows():
     assert not connect(guest.ns, db.v6, SQL, 0.2)
     server.close()
     new = wait_for("a first packet", lambda: between(node.flows(
-        "--pod", WEB, "--verdict", "FORWARDED", "--port", SQL), web, db), 5)[-1]
+        "--pod", WEB, "--verdict", "FORWARDED", "--port", SQL), web, db))[-1]
     equal((new["IP"]["destination"], new["l4"]["TCP"]["destination_port"],
            new["node_name"], new["is_reply"]),
           (db.v4, SQL, node.name, False), "the first packet")
@@ -243,7 +243,7 @@ def flows():
           "allowed by")
     assert "k8s:app=web" in new["source"]["labels"], new["source"]
     drop = wait_for("a drop", lambda: between(node.flows(
-        "--from-pod", GUEST, "--verdict", "DROPPED"), guest, db), 5)[-1]
+        "--from-pod", GUEST, "--verdict", "DROPPED"), guest, db))[-1]
     equal((drop["drop_reason_desc"], drop["traffic_direction"],
            drop["IP"]["ipVersion"]), ("POLICY_DENIED", "INGRESS", "IPv6"),
           "the drop")
@@ -288,10 +288,10 @@ def names_of_their_time():
     gone = node.pod("visitors/gone", {"app": "gone"})
     connect(gone.ns, web.v4, 4712, 0.1)
     mine = wait_for("its event", lambda: node.flows(
-        "--from-pod", "visitors/gone", "--port", "4712"), 5)
+        "--from-pod", "visitors/gone", "--port", "4712"))
     node.delete("visitors/gone")
     wait_for("its end", lambda: not [
-        e for e in node.ask("endpoint", "list") if e["pod"] == "gone"], 10)
+        e for e in node.ask("endpoint", "list") if e["pod"] == "gone"])
     node.remove("pod-visitors-gone.json")
     equal(node.flows("--from-pod", "visitors/gone", "--port", "4712"), mine,
           "its events, later")
@@ -305,12 +305,12 @@ def audited():
     x, y = other.pod("a/x", {"app": "x"}), other.pod("a/y", {"app": "y"})
     other.put("deny.json", netpol("a/closed", {"app": "y"}, ingress=[]))
     wait_for("the policy", lambda: other.stile(
-        "policy", "why", "a/x", "a/y", "80/tcp", check=False).returncode == 1, 5)
+        "policy", "why", "a/x", "a/y", "80/tcp", check=False).returncode == 1)
     server = y.ns.listen(80)
     assert connect(x.ns, y.v4, 80), "audit mode drops"
     server.close()
     flow = wait_for("the event", lambda: other.flows(
-        "--verdict", "AUDIT", "--port", "80"), 5)[0]
+        "--verdict", "AUDIT", "--port", "80"))[0]
     equal([p["name"] for p in flow["ingress_denied_by"]], ["closed"],
           "isolated by")
     assert flow["Summary"].startswith("would be dropped, ingress: a/y"), flow
@@ -349,11 +349,11 @@ def follower(*filters):
 
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as reader:
         try:
-            wait_for("the follower", lambda: followers() == 1, 5)
+            wait_for("the follower", lambda: followers() == 1)
             yield reader
         finally:
             reader.kill()
-    wait_for("its end", lambda: followers() == 0, 5)
+    wait_for("its end", lambda: followers() == 0)
 
 
 def follow():
@@ -392,7 +392,7 @@ def slow_reader():
             return [line for line in text.split(b"\n")[:-1]
                     if line.startswith(b'{"lost_events"')]
 
-        line = wait_for("being told what it missed", lost_lines, 20)[0]
+        line = wait_for("being told what it missed", lost_lines)[0]
     lost = int(json.loads(line)["lost_events"]["num_events_lost"])
     kept = node.ask("status")["flow_log"]
     assert kept["kept"] <= 4096 and kept["bytes"] <= 2 << 20, kept
@@ -415,7 +415,7 @@ def conntrack():
         return [f for f in node.ask("conntrack", "list", "--pod", WEB)
                 if f["source"]["port"] == port]
 
-    flow = wait_for("the flow", mine, 5)[0]
+    flow = wait_for("the flow", mine)[0]
     equal((flow["source"]["name"], flow["destination"]["name"],
            flow["destination"]["port"], flow["protocol"], flow["state"]),
           (WEB, DB, SQL, "tcp", "established"), "the flow")

@@ -114,7 +114,7 @@ def as_before(node, before):
         return {k: (before[k], after[k]) for k in before
                 if before[k] != after[k]}
     try:
-        wait_for("nothing is left", lambda: not differences(), 10)
+        wait_for("nothing is left", lambda: not differences())
     except AssertionError:
         raise AssertionError(f"left: {differences()}") from None
 

@@ -34,7 +34,7 @@ def in_force(want):
         out = node.stile("policy", "why", "n/client", "n/server", "7000/tcp",
                          check=False)
         return out.returncode == (0 if want else 1)
-    wait_for("the policy in force", answer, 5)
+    wait_for("the policy in force", answer)
 
 
 def tighten(policy):
@@ -94,7 +94,7 @@ def cut(make, policy, opener_speaks):
             total += 1
         # An open flow through the same veth, to see that the sniffer sees.
         assert connect(node.ns, hearer.v4, 9, 0.2) is False
-        wait_for("the node's SYN", lambda: seen(sniffer, 9), 2)
+        wait_for("the node's SYN", lambda: seen(sniffer, 9))
         leaked = [p for p in sniffer.leaked if p.dport in
                   (7000, a.getsockname()[1])]
         equal(leaked, [], "packets through a cut flow")
@@ -140,7 +140,7 @@ def touched_is_kept():
                                             for p in (9000, 9001 + i)]}]))
         wait_for("the new rules", lambda i=i: node.stile(
             "policy", "why", "n/busy1", "n/busy2", f"{9001 + i}/udp",
-            check=False).returncode == 0, 5)
+            check=False).returncode == 0)
     sent, got = sender.result(), receiver.result()
     node.remove("busy.json")
     lost = sent["sent"] - got["received"] - got["socket_drops"]
@@ -154,7 +154,7 @@ def planted():
     sniffer = server.ns.sniffer("eth0")
     a.send(b"are you there?")
     connect(node.ns, server.v4, 9, 0.2)
-    wait_for("the node's SYN", lambda: seen(sniffer, 9), 2)
+    wait_for("the node's SYN", lambda: seen(sniffer, 9))
     assert [p for p in sniffer.leaked if p.dport == 7000], "it saw nothing"
     a.close()
     b.close()

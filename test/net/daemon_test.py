@@ -115,7 +115,7 @@ def tidy():
         for name in (link.name, f"stld{link.index:x}"):
             link.node.ns.run("ip", "link", "del", "dev", name, check=False)
     if node.daemon:
-        wait_for("the last files' end", lambda: not endpoints(node), 5)
+        wait_for("the last files' end", lambda: not endpoints(node))
 
 
 def map_rows(node, name):
@@ -329,8 +329,8 @@ def a_deleted_link_goes_within_a_second():
         link.release()
     equal(len(map_rows(node, "addrs")), rows - 40, "addresses left")
     start = time.monotonic()
-    wait_for("the links' end", lambda: not any(l.exists() for l in links), 3)
-    wait_for("the files' end", lambda: not endpoints(node), 3)
+    wait_for("the links' end", lambda: not any(l.exists() for l in links))
+    wait_for("the files' end", lambda: not endpoints(node))
     took = time.monotonic() - start
     assert took < 1.5, f"it took {took:.2f} s"
     return f"{took:.2f} s for 20"
@@ -343,15 +343,15 @@ def the_same_names_can_come_back_at_once():
         equal(link.delete(), {"taken": True})
         link.release()
     wait_for("the links' end", lambda: "stld" not in node.ns.run(
-        "ip", "link").stdout, 3)
-    wait_for("the files' end", lambda: not endpoints(node), 3)
+        "ip", "link").stdout)
+    wait_for("the files' end", lambda: not endpoints(node))
 
 
 def links_of_another_plugin_are_left_alone():
     link = Link(node, "chained", name="cbr0pod1")
     equal(code(link.add(ips=["10.88.201.1"])), 0)
     equal(link.delete(), {"taken": False})
-    wait_for("the file's end", lambda: not endpoints(node), 3)
+    wait_for("the file's end", lambda: not endpoints(node))
     assert link.exists(), "the link was deleted"
     link.remove()
 
@@ -373,9 +373,9 @@ def gc_ends_what_is_not_valid_in_its_network_alone():
     equal(len(endpoints(node)), 3, "endpoints after bad requests")
     equal(ask(node, "cni.gc", network="stile", valid=[
         {"container_id": "gc-a", "ifname": "eth0"}]), {})
-    wait_for("the link's end", lambda: not links["gc-b"].exists(), 3)
+    wait_for("the link's end", lambda: not links["gc-b"].exists())
     wait_for("the file's end", lambda: endpoints(node) == [
-        "gc-a:eth0.json", "gc-c:eth0.json"], 3)
+        "gc-a:eth0.json", "gc-c:eth0.json"])
     links["gc-a"].delete()
     links["gc-c"].delete()
 
@@ -410,9 +410,9 @@ def restarts_adopt_what_lives_and_end_what_does_not():
     gone.remove()
     node.start()
     equal(code(alive.check(ips)), 0)
-    wait_for("the released link's end", lambda: not dying.exists(), 3)
+    wait_for("the released link's end", lambda: not dying.exists())
     wait_for("the files' end",
-             lambda: endpoints(node) == ["alive:eth0.json"], 3)
+             lambda: endpoints(node) == ["alive:eth0.json"])
     other = Link(node, "newcomer")
     reply = other.add()
     equal(code(reply), 0, reply)
@@ -439,8 +439,8 @@ def releases_of_the_queue_are_caught_up_with():
             f.write(text)
     os.symlink("/etc/passwd", f"{queue}/stl0000000000aa")
     node.start()
-    wait_for("the links' end", lambda: not any(l.exists() for l in links), 3)
-    wait_for("the files' end", lambda: not endpoints(node), 3)
+    wait_for("the links' end", lambda: not any(l.exists() for l in links))
+    wait_for("the files' end", lambda: not endpoints(node))
     left = [n for n in os.listdir(queue) if not n.startswith(".")]
     equal(left, [], "files of the queue")
     assert os.path.lexists(f"{queue}/.stlbadbadbadba.bad"), os.listdir(queue)
@@ -473,7 +473,7 @@ def links_that_nobody_knows_but_bear_our_name_go():
     link.release()
     node.stop()
     node.start()
-    wait_for("the stray's end", lambda: not link.exists(), 3)
+    wait_for("the stray's end", lambda: not link.exists())
 
 # ---- bad disks -------------------------------------------------------------------
 @contextlib.contextmanager
@@ -504,7 +504,7 @@ def a_full_disk_refuses_add_and_lets_del_through():
         equal(endpoints(other), ["first:eth0.json"])
         equal(code(first.check(ips)), 0)
         equal(first.delete(), {"taken": True})
-        wait_for("the file's end", lambda: not endpoints(other), 3)
+        wait_for("the file's end", lambda: not endpoints(other))
         os.unlink(f"{state}/ballast")
         equal(code(second.add()), 0, "ADD with room again")
 
@@ -517,7 +517,7 @@ def a_read_only_disk_refuses_add_and_lets_del_through():
         second = Link(other, "second")
         refused(second.add(), 11, "Read-only file system")
         equal(first.delete(), {"taken": True})
-        wait_for("the link's end", lambda: not first.exists(), 3)
+        wait_for("the link's end", lambda: not first.exists())
         run("mount", "-o", "remount,rw", state)
 
 
@@ -556,7 +556,7 @@ def add_is_quick():
         start = time.perf_counter()
         link.delete()
         dels.append(time.perf_counter() - start)
-    wait_for("the files' end", lambda: not endpoints(node), 5)
+    wait_for("the files' end", lambda: not endpoints(node))
     add, delete = (statistics.median(t) * 1e3 for t in (adds, dels))
     assert add < 5, f"ADD p50 {add:.2f} ms"
     return f"p50 of the daemon's part: ADD {add:.2f} ms, DEL {delete:.2f} ms"

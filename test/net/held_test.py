@@ -46,7 +46,7 @@ def too_large():
     """A pod's first policy, refused: closed, and everybody says so."""
     why_is_true(a, b, True)
     node.put("huge.json", HUGE)
-    wait_for("the refusal", lambda: "Pod/n/b" in problems(), 10)
+    wait_for("the refusal", lambda: "Pod/n/b" in problems())
     text = why_is_true(a, b, False)
     assert "not in force" in text and "262144" in text, text
     row = policies()["huge"]
@@ -60,7 +60,7 @@ def too_large():
     with c.ns.listen(80):
         why_is_true(a, c, False)
         node.remove("huge.json")
-        wait_for("its end", lambda: not problems(), 10)
+        wait_for("its end", lambda: not problems())
         why_is_true(a, c, True)
     node.delete("n/c")
     why_is_true(a, b, True)
@@ -71,7 +71,7 @@ def kept_in_part():
     """One pod has the policy, one a policy too large beside it."""
     node.put("both.json", netpol("n/both", None, ingress=[]))
     node.put("huge.json", HUGE)
-    wait_for("the refusal", lambda: "Pod/n/b" in problems(), 10)
+    wait_for("the refusal", lambda: "Pod/n/b" in problems())
     rows = policies()
     equal((rows["both"]["state"], rows["huge"]["state"]),
           ("in force in part", "not in force"), "states")
@@ -80,7 +80,7 @@ def kept_in_part():
     why_is_true(b, a, False)
     node.remove("both.json")
     node.remove("huge.json")
-    wait_for("its end", lambda: not problems(), 10)
+    wait_for("its end", lambda: not problems())
 
 
 def without_a_daemon(change):
@@ -94,10 +94,10 @@ def manifest_gone():
     without_a_daemon(lambda: os.unlink(f"{node.manifests}/pod-n-b.json"))
     equal(problems(), {}, "problems")
     node.put("late.json", netpol("n/late", {"app": "b"}, ingress=[]))
-    wait_for("it", lambda: policies()["late"]["endpoints"] == 1, 5)
+    wait_for("it", lambda: policies()["late"]["endpoints"] == 1)
     why_is_true(a, b, False)
     node.remove("late.json")
-    wait_for("its end", lambda: "late" not in policies(), 5)
+    wait_for("its end", lambda: "late" not in policies())
     why_is_true(a, b, True)
 
 
@@ -106,7 +106,7 @@ def labels_lost():
     without_a_daemon(lambda: shutil.rmtree(f"{node.dir}/state/pods"))
     assert "labels are not known" in problems()["Pod/n/b"], problems()
     node.put("late.json", netpol("n/late", None, ingress=[]))
-    wait_for("it", lambda: policies()["late"]["endpoints"] == 2, 5)
+    wait_for("it", lambda: policies()["late"]["endpoints"] == 2)
     equal(policies()["late"]["state"], "in force in part", "state")
     equal(connect(a.ns, b.v4, 80, 0.5), False, "a to b")
     out = node.stile("policy", "why", a.v4, b.v4, "80/tcp", check=False)

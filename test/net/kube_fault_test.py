@@ -61,7 +61,7 @@ def asked(server, path, watch=False):
 
 def never_ready(server_cert, *words):
     with Stage(cert=server_cert, wait=False) as server:
-        error = wait_for("it is said", NODE.source_error, 20)
+        error = wait_for("it is said", NODE.source_error)
         assert any(w in error for w in words), error
         equal(NODE.status()["ready"], False)
         equal(server.seen, [], "requests that it let through")
@@ -85,7 +85,7 @@ def a_redirect_is_not_followed():
     def redirect(handler, _):
         SERVER.reply(handler, 302, "", Location=f"https://{FAR4}:6443/elsewhere")
     with Stage(wait=False, pods=redirect) as server:
-        error = wait_for("it is said", NODE.source_error, 20)
+        error = wait_for("it is said", NODE.source_error)
         assert "302" in error, error
         equal([s for s in server.seen if s[1] == "/elsewhere"], [])
 
@@ -101,13 +101,12 @@ def a_new_token_is_taken_at_once():
     with Stage(pods=list_pods) as server:
         good[0] = "second-token"
         wait_for("the old one is refused", lambda: any(
-            s[3] == "Bearer first-token" for s in asked(server, PODS, True)[2:]),
-            20)
+            s[3] == "Bearer first-token" for s in asked(server, PODS, True)[2:]))
         with open(TOKEN + ".new", "w") as f:
             f.write("second-token\n")
         os.rename(TOKEN + ".new", TOKEN)
         wait_for("the new one is used", lambda: any(
-            s[3] == "Bearer second-token" for s in server.seen), 20)
+            s[3] == "Bearer second-token" for s in server.seen))
         equal(pods(), 1)
 
 
@@ -125,7 +124,7 @@ def gone(handler_says):
             return handler_says(handler)
         return False
     with Stage(pods=answer):
-        wait_for("c and d come and b goes", lambda: pods() == 3, 20)
+        wait_for("c and d come and b goes", lambda: pods() == 3)
 
 
 def code_of(name):
@@ -169,7 +168,7 @@ def a_list_that_ends_half_way_removes_nothing():
         def over():
             least[0] = min(least[0], pods())
             return turn[0] >= 4
-        wait_for("four lists", over, 30)
+        wait_for("four lists", over)
         equal(least[0], 2, "pods, at least")
 
 
@@ -203,7 +202,7 @@ def an_event_without_end_is_cut_off():
         return SERVER.watch(handler, ['{"type":"ADDED","object":{"x":"'] +
                             ["y" * 65536] * 160)
     with Stage(pods=answer):
-        wait_for("it watches again", lambda: turn[0] > 1, 30)
+        wait_for("it watches again", lambda: turn[0] > 1)
         equal(pods(), 1)
         assert NODE.rss_mb() < 60, NODE.rss_mb()
         return f"{NODE.rss_mb():.1f} MB resident after 10 MB of one event"
@@ -220,7 +219,7 @@ def garbage_in_a_watch_is_listed_over():
             return False
         return SERVER.watch(handler, ['{"type":"ADDED","object":{]]}}\n'])
     with Stage(pods=answer) as server:
-        wait_for("it watches again", lambda: turn[0] > 1, 30)
+        wait_for("it watches again", lambda: turn[0] > 1)
         equal(len(asked(server, PODS)), 2, "lists")
         equal(pods(), 1)
 

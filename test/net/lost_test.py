@@ -26,7 +26,7 @@ def forgotten(names):
     """Until the last file of these pods is gone."""
     wait_for("the files' end", lambda: not any(
         f.startswith(tuple(f"{n.replace('/', '-')}:" for n in names))
-        for f in os.listdir(f"{node.dir}/state/endpoints")), 5)
+        for f in os.listdir(f"{node.dir}/state/endpoints")))
 
 
 def freed_addresses_rest_over_a_restart():
@@ -54,7 +54,7 @@ def freed_addresses_rest_over_a_restart():
 def a_lost_state_directory():
     """Pods that nobody knows any more are dead, and block nobody."""
     a, b = node.pod("n/a"), node.pod("n/b")
-    wait_for("closing links", lambda: len(links()) == 2, 5)
+    wait_for("closing links", lambda: len(links()) == 2)
     with b.ns.listen(80):
         equal(connect(a.ns, b.v4, 80, 0.5), True, "before")
     node.stop()

@@ -51,16 +51,16 @@ def policy():
     cluster.put("p.json", netpol("n/in", {"app": "b"}, ingress=[only]))
     ways = [(p.ns, ip, 80) for p in (a, b2) for ip in b.ips]
     wait_for("only b2", lambda: connects(ways, 0.4) == [
-        False, False, True, True], 5)
+        False, False, True, True])
     cluster.remove("p.json")
-    wait_for("all", lambda: all(connects(ways, 0.4)), 5)
+    wait_for("all", lambda: all(connects(ways, 0.4)))
     server.close()
 
 
 def left_to_the_fabric():
     cluster.put("away.json", AWAY)
     away = wait_for("the node", lambda: next(
-        (n for n in one.ask("node", "list") if n["name"] == "away"), None), 5)
+        (n for n in one.ask("node", "list") if n["name"] == "away"), None))
     equal(away["via"], "fabric")
     assert "10.90." not in routes(one), routes(one)
     equal([n["via"] for n in one.ask("node", "list") if n["name"] == "node2"],
@@ -72,11 +72,11 @@ def repaired():
     one.ns.run("ip", "route", "del", two.pod_cidrs[0])
     one.ns.run("ip", "-6", "route", "del", two.pod_cidrs[1])
     wait_for("the routes", lambda: all(c in routes(one)
-                                       for c in two.pod_cidrs), 5)
+                                       for c in two.pod_cidrs))
     one.ns.run("ip", "route", "replace", two.pod_cidrs[0], "via", "192.0.2.99",
                "proto", "87")
     wait_for("the gateway", lambda: f"{two.pod_cidrs[0]} via {two.v4}" in
-             routes(one), 5)
+             routes(one))
 
 
 def restarts():
@@ -100,10 +100,10 @@ def restarts():
 def gone():
     cluster.leave(two)
     wait_for("no route", lambda: not any(c in routes(one)
-                                         for c in two.pod_cidrs), 5)
+                                         for c in two.pod_cidrs))
     cluster.join(two)
     wait_for("a route", lambda: connect(a.ns, b.v4, 1, 0.2) or all(
-        c in routes(one) for c in two.pod_cidrs), 5)
+        c in routes(one) for c in two.pod_cidrs))
 
 
 def uninstalled():

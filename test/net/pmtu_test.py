@@ -41,7 +41,7 @@ def udp_learns(far):
                 equal(error.errno, errno.EMSGSIZE, "error")
             return sock.getsockopt(level, IPV6_MTU if six else IP_MTU) == SMALL
 
-        wait_for("the path's MTU", learnt, 5)
+        wait_for("the path's MTU", learnt)
         fits = b"y" * (SMALL - (48 if six else 28))
         try:
             sock.send(fits)

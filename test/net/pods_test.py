@@ -137,7 +137,7 @@ def table(want, families=("v4", "v6"), ports=PORTS):
 
     wrong = []
     try:
-        wait_for("the table", matches, 4)
+        wait_for("the table", matches)
     except AssertionError:
         raise AssertionError(f"{len(wrong)} of {len(pairs)} are not as they "
                              f"should be: {wrong[:8]}") from None
@@ -221,7 +221,7 @@ def drop_is_explained():
                 if f.get("source", {}).get("pod_name") == "ya" and
                 f.get("destination", {}).get("pod_name") == "xa"]
 
-    event = wait_for("a drop event", dropped, 5)[-1]
+    event = wait_for("a drop event", dropped)[-1]
     equal(event["drop_reason_desc"], "POLICY_DENIED", "reason")
     equal(event["traffic_direction"], "INGRESS", "direction")
     why = node.stile("policy", "why", "y/ya", "x/xa", "80/tcp", check=False)
@@ -257,7 +257,7 @@ def sctp_is_judged():
         try:
             wait_for("SCTP", lambda: got.extend(
                 p for p in sniffer.packets() if p.proto == frames.SCTP) or
-                len(got) == 2, 0.4)
+                len(got) == 2)
         except AssertionError:
             pass
         return len(got)

@@ -41,7 +41,7 @@ def removed(kind, *what):
     finally:
         node.daemon.send_signal(signal.SIGCONT)
     began = time.monotonic()
-    wait_for("the repair", lambda: all(connects(ways(), 0.3)), 10)
+    wait_for("the repair", lambda: all(connects(ways(), 0.3)))
     return f"0 of {len(ways())} ways open; repaired in " \
            f"{time.monotonic() - began:.2f} s"
 
@@ -52,7 +52,7 @@ def removed_meanwhile():
     node.ns.run("tc", "qdisc", "del", "dev", a.host_ifname, "clsact")
     equal(connects(ways(), 0.6), [False] * len(ways()), "ways open meanwhile")
     node.start()
-    wait_for("the repair", lambda: all(connects(ways(), 0.3)), 10)
+    wait_for("the repair", lambda: all(connects(ways(), 0.3)))
 
 
 def link_deleted():
@@ -62,7 +62,7 @@ def link_deleted():
     assert not connect(a.ns, b.v4, 80, 0.3), "b is gone"
     node.delete("n/b")
     wait_for("b's end", lambda: [e["pod"] for e in node.ask(
-        "endpoint", "list")] == ["a"], 5)
+        "endpoint", "list")] == ["a"])
 
 
 test("from_pod removed: nothing passes, and it is repaired", removed, "filter",

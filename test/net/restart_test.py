@@ -58,13 +58,13 @@ def sees_a_leak():
     node.put("planted.json", ALLOW)
     wait_for("the planted policy", lambda: node.stile(
         "policy", "why", "n/c", "n/b2", "9000/udp", check=False
-    ).returncode == 0, 5)
+    ).returncode == 0)
     wait_for("the leak", lambda: node.flows("--pod", "n/b2", "--verdict",
-                                            "FORWARDED"), 5)
+                                            "FORWARDED"))
     node.remove("planted.json")
     wait_for("the policy's end", lambda: node.stile(
         "policy", "why", "n/c", "n/b2", "9000/udp", check=False
-    ).returncode == 1, 5)
+    ).returncode == 1)
     _, lost, leaked, _, _ = traffic.stop()
     assert leaked > 0, "the planted leak was not seen"
     equal(lost, 0, "lost meanwhile")
@@ -103,7 +103,7 @@ def policy_after():
     node.put("planted.json", ALLOW)
     wait_for("the policy", lambda: node.stile(
         "policy", "why", "n/c", "n/b2", "9000/udp", check=False
-    ).returncode == 0, 5)
+    ).returncode == 0)
     pod = node.pod("n/late", {"app": "late"})
     assert pod.v4 not in (a.v4, b.v4, c.v4, b2.v4), "an address twice"
     equal(node.stile("policy", "verify", check=False).returncode, 0, "verify")
@@ -117,7 +117,7 @@ def torn_manifest():
     with open(whole, "w") as f:
         f.write(text[:len(text) // 2])
     wait_for("the refusal", lambda: any(
-        "n.json" in p["object"] for p in node.ask("status")["problems"]), 5)
+        "n.json" in p["object"] for p in node.ask("status")["problems"]))
     answers = [a.ns.listen(80), b.ns.listen(80), b2.ns.listen(80)]
     ways = [(a.ns, b.v4, 80), (a.ns, b.v6, 80), (c.ns, a.v4, 80),
             (c.ns, b.v4, 80), (c.ns, b2.v4, 80), (c.ns, b2.v6, 80)]
@@ -128,7 +128,7 @@ def torn_manifest():
               "ways open with a torn manifest")
     with open(whole, "w") as f:
         f.write(text)
-    wait_for("no problem", lambda: not node.ask("status")["problems"], 5)
+    wait_for("no problem", lambda: not node.ask("status")["problems"])
     for sock in answers:
         sock.close()
 

@@ -64,7 +64,7 @@ class Spray:
 
 def c_may(want):
     wait_for(f"c {'may' if want else 'may not'}",
-             lambda: connect(c.ns, b.v4, 80, 0.2) is want, 5)
+             lambda: connect(c.ns, b.v4, 80, 0.2) is want)
 
 
 def refused(name):
@@ -96,7 +96,7 @@ def closed(change):
 def the_harness_sees_a_leak():
     equal(spray.received(), 0, "before")
     node.remove("deny.json")
-    wait_for("a leak", lambda: spray.received() > 0, 5)
+    wait_for("a leak", lambda: spray.received() > 0)
     node.put("deny.json", DENY)
     c_may(False)
     spray.received()
@@ -134,7 +134,7 @@ def written_over():
 
 def a_command_that_failed_left_it_empty():
     run("sh", "-c", f"false > {DENY_FILE}", check=False)
-    wait_for("a complaint", lambda: refused("deny.json"), 5)
+    wait_for("a complaint", lambda: refused("deny.json"))
     spray.more()
 
 
@@ -143,7 +143,7 @@ def restarted_while_it_was_written():
     for _ in range(2):
         node.stop()
         node.start()
-        wait_for("a complaint", lambda: refused("deny.json"), 5)
+        wait_for("a complaint", lambda: refused("deny.json"))
         spray.more(1500)
     finish()
     c_may(True)
@@ -158,25 +158,25 @@ def the_directory_was_made_anew():
         c_may(True)
         node.put("deny.json", DENY)
         c_may(False)
-        wait_for("settled", lambda: not refused("Source/dir"), 5)
+        wait_for("settled", lambda: not refused("Source/dir"))
     shutil.rmtree(copy)
 
 
 def the_directory_was_away():
     away = f"{node.dir}/away"
     os.rename(node.manifests, away)
-    wait_for("a complaint", lambda: refused("Source/dir"), 5)
+    wait_for("a complaint", lambda: refused("Source/dir"))
     spray.more(2000)
     os.rename(away, node.manifests)
-    wait_for("settled", lambda: not refused("Source/dir"), 5)
+    wait_for("settled", lambda: not refused("Source/dir"))
 
 
 def something_was_mounted_over_it():
     run("mount", "-t", "tmpfs", "tmpfs", node.manifests)
-    wait_for("a complaint", lambda: refused("Source/dir"), 5)
+    wait_for("a complaint", lambda: refused("Source/dir"))
     spray.more(5000)  # it is empty: that has no effect
     run("umount", "-l", node.manifests)
-    wait_for("settled", lambda: not refused("Source/dir"), 5)
+    wait_for("settled", lambda: not refused("Source/dir"))
     run("mount", "-t", "tmpfs", "tmpfs", node.manifests)
     node.put("deny.json", FROM_C)
     c_may(True)

@@ -304,7 +304,7 @@ def is_dropped(why, packets):
     # A packet that passes, as the last: then all before it have been judged.
     a.ns.send("eth0", frame(f.ip(a.v4, b.v4, f.UDP, f.udp(1, 9))))
     wait_for("the drops", lambda: node.drops().get(("FROM_POD", why), 0) -
-             before >= len(packets), 2)
+             before >= len(packets))
     equal(node.drops()[("FROM_POD", why)] - before, len(packets), why)
     equal(delivered(), [], "packets that arrived")
     return f"{len(packets)} dropped, 0 arrived"
@@ -340,7 +340,7 @@ def passes():
     got = []
     try:
         wait_for("all of them", lambda: got.extend(delivered()) or
-                 len(got) >= len(packets), 2)
+                 len(got) >= len(packets))
     except AssertionError:
         pass
     equal(len(got), len(packets),
@@ -358,7 +358,7 @@ def live_mac():
                   frame(f.ip(own, other, f.UDP, f.udp(1, 9))))
         wait_for("the last", lambda: seen.extend(
             p for s in sniffers for p in s.packets()) or
-            any(p.dport == 9 for p in seen), 2)
+            any(p.dport == 9 for p in seen))
         equal({p.src for p in seen if p.dport in (9, 2000)}, {GW}, "MACs seen")
         seen.clear()
 
@@ -373,7 +373,7 @@ def cut_anywhere():
         {"ports": [{"protocol": "TCP", "port": 80}]}]))
     wait_for("the policy", lambda: node.stile(
         "policy", "why", "n/a", "n/b", "2000/udp", check=False
-    ).returncode == 1, 5)
+    ).returncode == 1)
     whole = [frame(plain(a.v4, b.v4)), frame(plain(a.v6, b.v6)),
              frame(f.ip(a.v4, b.v4, f.TCP, f.tcp(1000, 2000))),
              frame(f.ip(a.v6, b.v6, f.TCP, f.tcp(1000, 2000))),
@@ -384,12 +384,12 @@ def cut_anywhere():
     a.ns.send("eth0", *packets)
     a.ns.send("eth0", frame(f.ip(a.v4, c.v4, f.UDP, f.udp(1, 9))))
     wait_for("the last", lambda: node.drops() and any(
-        p.dport == 9 for p in sniffers[1].packets()), 2)
+        p.dport == 9 for p in sniffers[1].packets()))
     equal(delivered(), [], "packets that arrived")
     node.remove("deny.json")
     wait_for("the policy's end", lambda: node.stile(
         "policy", "why", "n/a", "n/b", "2000/udp", check=False
-    ).returncode == 0, 5)
+    ).returncode == 0)
     return f"0 of {len(packets)} arrived"
 
 

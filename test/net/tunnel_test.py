@@ -67,19 +67,19 @@ def policy_at_both_ends():
 
     only_a = {"from": [{"podSelector": {"matchLabels": {"app": "a"}}}]}
     cluster.put("p.json", netpol("n/in", {"app": "b"}, ingress=[only_a]))
-    wait_for("ingress of b", lambda: opened([True, False, True, True]), 5)
+    wait_for("ingress of b", lambda: opened([True, False, True, True]))
     to_b = {"to": [{"podSelector": {"matchLabels": {"app": "b"}}}]}
     cluster.put("p.json", netpol("n/out", {"app": "a"}, egress=[to_b]))
-    wait_for("egress of a", lambda: opened([True, True, False, True]), 5)
+    wait_for("egress of a", lambda: opened([True, True, False, True]))
     node = {"from": [{"ipBlock": {"cidr": f"{one.v4}/32"}},
                      {"ipBlock": {"cidr": f"{one.v6}/128"}}]}
     cluster.put("p.json", netpol("n/host", {"app": "b"}, ingress=[node]))
-    wait_for("only node1", lambda: opened([False, False, True, True]), 5)
+    wait_for("only node1", lambda: opened([False, False, True, True]))
     equal([connect(one.ns, ip, 80) for ip in b.ips], [True, True], "node1 to b")
     cluster.put("p.json", netpol("n/none", {"app": "b"}, ingress=[]))
-    wait_for("nobody", lambda: not connect(one.ns, b.v4, 80, 0.3), 5)
+    wait_for("nobody", lambda: not connect(one.ns, b.v4, 80, 0.3))
     cluster.remove("p.json")
-    wait_for("all open", lambda: opened([True] * 4), 5)
+    wait_for("all open", lambda: opened([True] * 4))
     for server in servers:
         server.close()
 
@@ -98,20 +98,20 @@ def services_far_away():
         return [connect(pod.ns, vip, 80, 0.5) for vip in vips] + [
             datagram(pod.ns, vip, 80, udp, 0.5) for vip in vips]
 
-    wait_for("the service", lambda: all(answers(a)), 5)
-    wait_for("also from the next pod", lambda: all(answers(a2)), 5)
-    equal(connect(b.ns, vips[0], 80), True, "of the backend to itself")
+    wait_for("the service", lambda: all(answers(a)))
+    wait_for("also from the next pod", lambda: all(answers(a2)))
+    wait_for("of the backend to itself", lambda: connect(b.ns, vips[0], 80))
     allow = {"from": [{"podSelector": {"matchLabels": {"app": "a"}}}],
              "ports": [{"protocol": p, "port": 8080} for p in ("TCP", "UDP")]}
     cluster.put("p.json", netpol("n/in", {"app": "b"}, ingress=[allow]))
-    wait_for("only a", lambda: not any(answers(a2)), 5)
-    equal(all(answers(a)), True, "a, by the backend's port")
+    wait_for("only a", lambda: not any(answers(a2)))
+    wait_for("a, by the backend's port", lambda: all(answers(a)))
     cluster.put("p.json", netpol("n/out", {"app": "a"}, egress=[
         {"ports": [{"protocol": "TCP", "port": 80}]}]))
     wait_for("not a: the service's port is not the backend's",
-             lambda: not any(answers(a)), 5)
+             lambda: not any(answers(a)))
     cluster.remove("p.json")
-    wait_for("all again", lambda: all(answers(a)), 5)
+    wait_for("all again", lambda: all(answers(a)))
     cluster.remove("svc.json")
     server.close()
     udp.close()
@@ -141,7 +141,7 @@ def fits(ip):
                 pass
             return sock.getsockopt(level, 24 if six else 14) == MTU
 
-        wait_for("the path's MTU", learnt, 5)
+        wait_for("the path's MTU", learnt)
     server.close()
     a.ns.run("ip", "link", "set", "eth0", "mtu", MTU)
     a.ns.run("ip", "route", "flush", "cache")
@@ -198,7 +198,7 @@ def arrived(pods, frame, reason):
         return heard or (reason and one.drops().get(
             ("FROM_TUNNEL", reason), 0) > before)
 
-    wait_for(f"{reason or 'the packet'}", settled, 3)
+    wait_for(f"{reason or 'the packet'}", settled)
     for sniffer in sniffers:
         sniffer.close()
     return len(heard)
@@ -253,7 +253,7 @@ def forged_live():
         fabric.ns.send("to-node1", f.eth(
             "02:00:00:00:00:77", one.ns.mac("uplink"), inner))
         wait_for("the drop", lambda: one.drops().get(
-            ("FROM_NET", "SPOOF_ADDRESS"), 0) > rows // 2, 2)
+            ("FROM_NET", "SPOOF_ADDRESS"), 0) > rows // 2)
         ours.settimeout(0.2)
         got = []
         try:
@@ -281,7 +281,7 @@ def pod_forges():
                        socket.SOCK_DGRAM) as sock:
             sock.sendto(data, (target, PORT))
     wait_for("the drops", lambda: one.drops().get(
-        ("FROM_POD", "SPOOF_TUNNEL"), 0) >= before + len(targets), 3)
+        ("FROM_POD", "SPOOF_TUNNEL"), 0) >= before + len(targets))
     equal([p for s in sniffers for p in s.packets() if TAG in p.frame], [])
     for sniffer in sniffers:
         sniffer.close()
@@ -323,13 +323,13 @@ def comes_and_goes():
     cluster.settled()
     server = c.ns.listen(80)
     wait_for("c is reached", lambda: all(connects(
-        [(p.ns, ip, 80) for p in (a, b) for ip in c.ips], 0.5)), 5)
+        [(p.ns, ip, 80) for p in (a, b) for ip in c.ips], 0.5)))
     for _ in range(5):
         cluster.leave(three)
-        wait_for("c is gone", lambda: one.number_of(three) == 0, 5)
+        wait_for("c is gone", lambda: one.number_of(three) == 0)
         assert not connect(a.ns, c.v4, 80, 0.3)
         cluster.join(three)
-        wait_for("c is back", lambda: connect(a.ns, c.v4, 80, 0.3), 5)
+        wait_for("c is back", lambda: connect(a.ns, c.v4, 80, 0.3))
     sent, lost, alive = traffic.stop()
     server.close()
     equal((lost, alive), (0, FLOWS), "lost, flows alive")
@@ -348,7 +348,7 @@ def readdressed():
         three.v4 = v4
         three.address(three.v4, three.v6)
         cluster.put("node-node3.json", three.manifest())
-        wait_for("c is reached", lambda: ping(a.ns, c.v4), 5)
+        wait_for("c is reached", lambda: ping(a.ns, c.v4))
     alive_there = int(held.ask().split()[1])
     sent, lost, alive = traffic.stop()
     held.stop()
@@ -380,17 +380,17 @@ def repaired():
     """Device, routes, programs: what somebody takes comes back."""
     index = index_of("stl-vxlan")
     one.ns.run("ip", "link", "del", "stl-vxlan")
-    wait_for("the pods", lambda: ping(a.ns, b.v4) and ping(a.ns, b.v6), 5)
-    wait_for("the node", lambda: ping(one.ns, b.v4) and ping(one.ns, b.v6), 5)
+    wait_for("the pods", lambda: ping(a.ns, b.v4) and ping(a.ns, b.v6))
+    wait_for("the node", lambda: ping(one.ns, b.v4) and ping(one.ns, b.v6))
     equal(index_of("stl-vxlan"), index, "its number")
     one.ns.run("ip", "route", "del", two.pod_cidrs[0])
     one.ns.run("ip", "-6", "route", "del", two.pod_cidrs[1])
-    wait_for("the node", lambda: ping(one.ns, b.v4) and ping(one.ns, b.v6), 5)
+    wait_for("the node", lambda: ping(one.ns, b.v4) and ping(one.ns, b.v6))
     one.ns.run("ip", "link", "set", "stl-vxlan", "down")
-    wait_for("the pods", lambda: ping(a.ns, b.v4) and ping(a.ns, b.v6), 5)
+    wait_for("the pods", lambda: ping(a.ns, b.v4) and ping(a.ns, b.v6))
     one.ns.run("ip", "link", "set", "stl-vxlan", "mtu", "1300")
     wait_for("the MTU", lambda: "mtu 1450" in one.ns.run(
-        "ip", "link", "show", "stl-vxlan").stdout, 5)
+        "ip", "link", "show", "stl-vxlan").stdout)
 
 
 def cidr_changes():
@@ -399,10 +399,10 @@ def cidr_changes():
     manifest["spec"]["podCIDRs"] = ["10.99.0.0/16"]
     one.put("node-node1.json", manifest)
     wait_for("the error", lambda: any(
-        p["object"] == "Node/node1" for p in one.ask("status")["problems"]), 5)
+        p["object"] == "Node/node1" for p in one.ask("status")["problems"]))
     assert ping(a.ns, b.v4)
     one.put("node-node1.json", one.manifest())
-    wait_for("no error", lambda: not one.ask("status")["problems"], 5)
+    wait_for("no error", lambda: not one.ask("status")["problems"])
 
 
 def uninstalled():
