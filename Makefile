@@ -219,4 +219,4 @@ $O/bpf/datapath.bpf.tidy: bpf/datapath.bpf.c $O/datapath.bpf.o .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D) && $(TIDY) --quiet $< -- $(BPF_CFLAGS) && touch $@
 
--include $(shell find $O -path $O/e2e -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $O \( -path $O/e2e -o -path $O/kind \) -prune -o -type f -name '*.d' -print 2>/dev/null)

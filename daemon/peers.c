@@ -122,11 +122,23 @@ static uint64_t facts_of(const struct peers *peers)
 	return hash ? hash : 1;
 }
 
-int peers_update(struct peers *peers)
+/* All that the lists are read from; never 0. */
+static uint64_t source_of(const struct peers *peers)
+{
+	const struct config *config = peers->config;
+	const uint64_t nodes = peers->store->changed[OBJECT_NODE];
+	uint64_t hash = mix(0xcbf29ce484222325ull, config->pod_cidr,
+	                    sizeof(config->pod_cidr));
+
+	hash = mix(hash, config->has_pod_cidr, sizeof(config->has_pod_cidr));
+	hash = mix(hash, &nodes, sizeof(nodes));
+	return hash ? hash : 1;
+}
+
+static int lists_read(struct peers *peers)
 {
 	struct arena *arena = arena_new(0);
 	json_t *old = peers->problems;
-	struct err err = {};
 	int r;
 
 	peers->problems = json_array();
@@ -137,9 +149,20 @@ int peers_update(struct peers *peers)
 		peers->problems = old;
 		return r;
 	}
+	peers->source = source_of(peers);
 	peers->facts = facts_of(peers);
 	problems_say(old, peers->problems);
 	json_decref(old);
+	return 0;
+}
+
+int peers_update(struct peers *peers)
+{
+	struct err err = {};
+	int r = peers->source == source_of(peers) ? 0 : lists_read(peers);
+
+	if (r)
+		return r;
 	if (peers->dp && peer_numbers_save(&peers->numbers, &err))
 		log_err("%s; after a restart nodes may get new numbers",
 		        err.text);

@@ -51,7 +51,9 @@ struct peers {
 	size_t n_cidrs;
 	struct addr own[FAMILY__COUNT]; /* this node's, by its Node; zero */
 	struct addr underlay;           /* the one that peers send to */
-	uint64_t facts; /* a hash of the lists; those that the kernel has: */
+	uint64_t source; /* a hash of what the lists were read from; 0: not yet
+	                  */
+	uint64_t facts;  /* a hash of the lists; those that the kernel has: */
 	uint64_t facts_put;    /* 0: none */
 	json_t *problems;      /* [{object, error}] */
 	struct loop_task sync; /* routes */
@@ -62,7 +64,8 @@ struct peers {
 int peers_open(struct peers *peers, struct err *err);
 void peers_close(struct peers *peers);
 
-/* Read the Node objects anew.  0 or -ENOMEM; what is wrong is in problems. */
+/* Read the Node objects, if one changed.  0 or -ENOMEM; what is wrong is in
+ * problems. */
 int peers_update(struct peers *peers);
 /* By name; NULL. */
 const struct peer_node *peers_find(const struct peers *peers, const char *name);

@@ -45,7 +45,8 @@ int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,
                   struct err *err);
 void reconcile_free(struct reconcile *rec);
 
-/* Idempotent: one pass at the end of the loop's turn. */
+/* Idempotent: one pass at the end of the loop's turn, or when the last one is
+ * long enough ago. */
 void reconcile_schedule(struct reconcile *rec);
 /* A pass that is scheduled is made now; its failure is noted and logged. */
 void reconcile_settle(struct reconcile *rec);

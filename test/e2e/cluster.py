@@ -11,6 +11,7 @@ another set of namespaces with its own containerd, kubelet and kube-proxy.
 """
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -239,6 +240,42 @@ class Cluster:
                               kube.token_of(self.kubeconfig))
         self.etcd_up()
         self.apiserver_up(*more)
+
+    def apiserver(self):
+        """How the tests stop it, start it, cut it off: commands of the shell."""
+        child = self.children["apiserver"]
+        pid, log = f"{self.dir}/apiserver.pid", f"{self.dir}/apiserver.log"
+        with open(pid, "w") as f:
+            f.write(str(child.pid))
+        start = f"nohup {shlex.join(child.args)} >>{log} 2>&1 & echo $! >{pid}"
+        return {"enter": [], "signal": f"kill -{{}} $(cat {pid})", "start": start,
+                "input": "iifname br0 tcp dport 6443",
+                "output": "oifname br0 tcp sport 6443",
+                "etcd": "http://127.0.0.1:2379", "curl": []}
+
+    def coredns(self):
+        """A manifest of it."""
+        path = f"{self.dir}/coredns.yaml"
+        with open(f"{HERE}/coredns.yaml") as f:
+            text = f.read().replace("@DNS@", self.families[0].dns)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    # ---- who answers at the outside and on the nodes
+
+    def prober_start(self, name, enter, ports):
+        """A path of a socket is short: its directory is where the prober starts."""
+        prober = f"{self.settings['build']}/test/e2e/prober"
+        log = open(f"{self.dir}/prober-{name}.log", "w")
+        self.children[f"prober-{name}"] = subprocess.Popen(
+            enter + [prober, name, f"{name}.sock", *ports], cwd=f"{self.dir}/ctl",
+            stdout=log, stderr=log)
+
+    def probers_up(self):
+        for name, ports in [("outside", ["80", "81"])] + [
+                (n.name, ["7080"]) for n in self.nodes]:
+            self.prober_start(name, ["ip", "netns", "exec", name], ports)
 
     # ---- nodes
 

@@ -98,7 +98,8 @@ def node_ports_answer():
 
 
 def names_resolve():
-    kubectl("apply", "-f", SETTINGS["coredns"])
+    if SETTINGS["coredns"]:
+        kubectl("apply", "-f", SETTINGS["coredns"])
     wait_for("CoreDNS is available", lambda: API.get(
         "Deployment", "kube-system", "coredns")["status"].get(
             "availableReplicas"), 60)

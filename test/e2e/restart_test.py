@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """restart_test - the DaemonSet's pods go and come under traffic between nodes."""
 import signal
+import subprocess
 
 import kube
 import policy_cases as cases
@@ -77,6 +78,43 @@ def it_rolls_out():
     return figure[0]
 
 
+def image_set(image):
+    kubectl("-n", SYSTEM, "set", "image", f"daemonset/{NAME}", f"stiled={image}",
+            f"install={image}")
+    rollout = subprocess.Popen(
+        [SETTINGS["hk"], "kubectl", "--kubeconfig", SETTINGS["kubeconfig"], "-n", SYSTEM,
+         "rollout", "status", f"daemonset/{NAME}", "--timeout=120s"],
+        stdout=subprocess.DEVNULL)
+    looks = 0
+    while rollout.poll() is None:
+        wrong = scene.differences()
+        assert not wrong, wrong[:5]
+        looks += 1
+    assert not rollout.returncode, "the rollout did not end"
+    return looks
+
+
+def pins():
+    """What each node has below its bpffs: one directory, of the build that runs."""
+    return {n: on_node(n, "ls", "/sys/fs/bpf/stile").stdout.split() for n in NODES}
+
+
+def another_build_takes_over():
+    """On every node, with maps that the one before cannot use; then the way back."""
+    in_daemonset()
+    before, image = pins(), "localhost/stile:latest"
+    with undisturbed(scene) as figure:
+        looks = image_set(image.replace("latest", "next"))
+    wait_for("its pins, and no others", lambda: all(
+        len(p) == 1 and p != before[n] for n, p in pins().items()))
+    scene.check()
+    with undisturbed(scene) as back:
+        looks += image_set(image)
+    wait_for("the pins of before", lambda: pins() == before)
+    scene.check()
+    return f"{figure[0]}; back: {back[0]}; the whole truth table {looks} times meanwhile"
+
+
 def policy_changes_while_away():
     """What changed without the daemon is in force when it is back; until then what
     was in force stays."""
@@ -99,6 +137,7 @@ if test("pods_answer_under_policy", up):
     test("deleting_its_pods_loses_nothing", pods_are_deleted)
     test("a_rollout_loses_nothing", it_rolls_out)
     test("killing_daemons_loses_nothing", daemons_are_killed)
+    test("another_build_takes_over_and_loses_nothing", another_build_takes_over)
     test("policy_that_changed_meanwhile_is_in_force_after", policy_changes_while_away)
 test("namespaces_go", scene.down)
 done()

@@ -27,8 +27,8 @@ wait $!
 """
 
 
-def tools():
-    """The directory with hk and coredns, or the end."""
+def tools(*kind):
+    """The directory with hk, coredns (and kind), or the end."""
     missing = {p for c, p in NEEDED.items() if not shutil.which(c)}
     if missing:
         print(f"1..0 # SKIP not installed: {' '.join(sorted(missing))} "
@@ -38,7 +38,7 @@ def tools():
     given = os.environ.get("HK_DIR")
     if given:
         return os.path.abspath(given)
-    out = subprocess.run([f"{HERE}/binaries", f"{BUILD}/k8s"], check=False)
+    out = subprocess.run([f"{HERE}/binaries", f"{BUILD}/k8s", *kind], check=False)
     if out.returncode == 77:
         print("1..0 # SKIP there is no Go to build Kubernetes with")
         print("0 passed, 0 failed, 1 skipped")
@@ -81,8 +81,16 @@ def cgroups_remove(name):
                     time.sleep(0.05)
 
 
+def program_argv(settings, *argv):
+    """In namespaces of its own; kind's nodes are Docker's, which is outside."""
+    if settings["cluster"] == "kind":
+        return ["setpriv", "--pdeathsig", "TERM", *argv]
+    return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid",
+            "--fork", "--kill-child", "sh", "-ec", YARD, "yard", *argv]
+
+
 def yard(program, settings):
-    """@program, told by a file, in namespaces of its own: its exit status."""
+    """@program, told by a file: its exit status."""
     lock = open(f"{STATE}/lock", "w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,9 +102,7 @@ def yard(program, settings):
     before = sysctls()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is below is done
     child = subprocess.Popen(  # the lock is not handed on
-        ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid",
-         "--fork", "--kill-child", "sh", "-ec", YARD, "yard", sys.executable,
-         program, name], start_new_session=True,
+        program_argv(settings, sys.executable, program, name), start_new_session=True,
         env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
     try:
         return child.wait()
@@ -104,7 +110,8 @@ def yard(program, settings):
         return 1
     finally:
         if child.poll() is None:
-            os.kill(child.pid, signal.SIGKILL)
+            kind = settings["cluster"] == "kind"  # which ends its cluster first
+            os.kill(child.pid, signal.SIGTERM if kind else signal.SIGKILL)
             child.wait()
         sysctls_restore(before)
         cgroups_remove(settings["cgroup"])
@@ -119,6 +126,6 @@ def in_yard(program, settings):
     shutil.rmtree(f"{STATE}/s", ignore_errors=True)
     status = yard(program, {
         "dir": f"{STATE}/s", "bin": binaries, "build": BUILD,
-        "cgroup": f"stile-e2e-{os.getpid()}", **settings})
+        "cluster": "netns", "cgroup": f"stile-e2e-{os.getpid()}", **settings})
     shutil.rmtree(f"{STATE}/s", ignore_errors=True)
     sys.exit(status)

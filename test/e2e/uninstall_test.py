@@ -14,15 +14,23 @@ BEFORE = SETTINGS["before"]
 HOST_PATHS = {"+ files: /run/stile", "+ files: /var/lib/stile"}
 
 
+def ours():
+    """Pods of Stile's."""
+    return [p for p in API.get("Pod", "kube-system")["items"] if p["metadata"].get(
+        "labels", {}).get("app.kubernetes.io/name", "").startswith("stile")]
+
+
 def uninstall():
     if SETTINGS["plugin"] != "stile" or SETTINGS["as"] != "daemonset":
         raise Skip("Stile was not installed by its manifest here")
     # Pods that need a network go first; the tests' own are gone already.
-    kubectl("delete", "-f", SETTINGS["coredns"], "--ignore-not-found")
+    what = ["-f", SETTINGS["coredns"]] if SETTINGS["coredns"] else [
+        "-n", "kube-system", "deployment", "coredns"]
+    kubectl("delete", *what, "--ignore-not-found")
     wait_for("only agents are left", lambda: all(
         p["spec"].get("hostNetwork") for p in API.get("Pod")["items"]), 60)
     kubectl("delete", "-f", SETTINGS["manifest"], "--wait=true", "--timeout=60s")
-    wait_for("agents are gone", lambda: not API.get("Pod", "kube-system")["items"], 60)
+    wait_for("agents are gone", lambda: not ours(), 60)
     kubectl("apply", "-f", f"{TOP}/deploy/uninstall.yaml")
 
     def finished():
@@ -30,7 +38,7 @@ def uninstall():
         return status.get("numberReady") == len(NODES)
     wait_for("every node is done", finished, 60)
     kubectl("delete", "-f", f"{TOP}/deploy/uninstall.yaml", "--wait=true")
-    wait_for("its pods are gone", lambda: not API.get("Pod", "kube-system")["items"], 60)
+    wait_for("its pods are gone", lambda: not ours(), 60)
 
 
 def node_is_as_before(node):

@@ -6,27 +6,17 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import traceback
 
-from cluster import HERE, OUTSIDE, TOP, Cluster, run
+import snapshot
+from cluster import HERE, OUTSIDE, TOP, Cluster
+from kind import KindCluster
 
 TEST_SECONDS = 900
-
-
-def outside_up(cluster):
-    """Who answers at the outside and on the nodes, for the tests to ask."""
-    prober = f"{cluster.settings['build']}/test/e2e/prober"
-    ctl = f"{cluster.dir}/ctl"
-    for name, ports in [("outside", ["80", "81"])] + [
-            (n.name, ["7080"]) for n in cluster.nodes]:
-        log = open(f"{cluster.dir}/prober-{name}.log", "w")
-        # A path of a socket is short: its directory is where the prober starts.
-        cluster.children[f"prober-{name}"] = subprocess.Popen(
-            ["ip", "netns", "exec", name, prober, name, f"{name}.sock", *ports],
-            cwd=ctl, stdout=log, stderr=log)
 
 
 def manifest(settings):
@@ -67,23 +57,17 @@ def links(node):
 def describe(cluster, deployed, before):
     """What scene.py reads."""
     settings, first = cluster.settings, cluster.families[0]
-    with open(f"{HERE}/coredns.yaml") as f:
-        text = f.read().replace("@DNS@", first.dns)
-    with open(f"{cluster.dir}/coredns.yaml", "w") as f:
-        f.write(text)
     about = dict(settings)
     about.update(
         hk=cluster.hk, kubeconfig=cluster.kubeconfig, dns=first.dns,
-        coredns=f"{cluster.dir}/coredns.yaml", ctl=f"{cluster.dir}/ctl",
+        coredns=cluster.coredns(), ctl=f"{cluster.dir}/ctl",
         node_names=[n.name for n in cluster.nodes], deployed=deployed,
         node_ips={n.name: n.ips for n in cluster.nodes},
         enter={n.name: n.argv() for n in cluster.nodes},
         links={n.name: links(n) for n in cluster.nodes}, before=before,
         manifest=f"{cluster.dir}/stile.yaml",
         outside=[f.host(OUTSIDE) for f in cluster.families],
-        apiserver={"pid": cluster.children["apiserver"].pid,
-                   "argv": cluster.children["apiserver"].args,
-                   "log": f"{cluster.dir}/apiserver.log"})
+        apiserver=cluster.apiserver())
     path = f"{cluster.dir}/e2e.json"
     with open(path, "w") as f:
         json.dump(about, f)
@@ -106,8 +90,10 @@ def program_run(module, name, about, settings):
     start = time.monotonic()
     log_name = (f"{settings['build']}/test-logs/e2e-{settings['family']}-"
                 f"{settings['routing']}-{name}.log")
+    ends_with_us = ["setpriv", "--pdeathsig", "TERM"]
     child = subprocess.Popen(
-        ["timeout", str(TEST_SECONDS), sys.executable, f"{HERE}/{name}_test.py"],
+        ends_with_us + ["timeout", str(TEST_SECONDS)] + ends_with_us +
+        [sys.executable, f"{HERE}/{name}_test.py"],
         env=dict(os.environ, E2E=about, O=settings["build"]), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
     with open(log_name, "w") as log:
@@ -141,44 +127,65 @@ def evidence(cluster):
             print(f"# {line}")
 
 
+def deploy(cluster):
+    """Stile, where it is the plugin: (when, how everything was before)."""
+    deployed = time.time()
+    if cluster.settings["plugin"] != "stile":
+        return deployed, {}
+    before = {n.name: snapshot.take(n.argv()) for n in cluster.nodes}
+    before["cluster"] = snapshot.cluster(cluster.kube)
+    stile_deploy(cluster)
+    return deployed, before
+
+
+def tests_run(cluster):
+    settings, start = cluster.settings, time.monotonic()
+    cluster.up()
+    print(f"# kubelets are up after {time.monotonic() - start:.1f} s", flush=True)
+    cluster.probers_up()
+    deployed, before = deploy(cluster)
+    cluster.wait("nodes are Ready", cluster.ready)
+    print(f"# nodes are Ready {time.time() - deployed:.1f} s later", flush=True)
+    about = describe(cluster, deployed, before)
+    module = test_run()
+    return [program_run(module, name, about, settings) for name in settings["tests"]]
+
+
+def kept(cluster):
+    enter = "" if cluster.settings["cluster"] == "kind" else \
+        f"nsenter -t {outer_pid()} -m -n -p bash; "
+    print(f"# KEEP: {enter}export KUBECONFIG={cluster.kubeconfig} "
+          f"E2E={cluster.dir}/e2e.json; touch {cluster.dir}/end to end it", flush=True)
+    while not os.path.exists(f"{cluster.dir}/end"):
+        time.sleep(1)
+
+
+def told(cluster):
+    """The tests' results; whatever comes in between is told as one."""
+    try:
+        return tests_run(cluster)
+    except Exception:
+        for line in traceback.format_exc().splitlines():
+            print(f"# {line}")
+        print("not ok - the cluster")
+        return [{"name": "cluster", "passed": 0, "failed": 1, "skipped": 0}]
+
+
 def main():
     with open(sys.argv[1]) as f:
         settings = json.load(f)
-    cluster, results = Cluster(settings), []
-    start = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is below is done
+    cluster = {"netns": Cluster, "kind": KindCluster}[settings["cluster"]](settings)
     try:
-        cluster.up()
-        print(f"# kubelets are up after {time.monotonic() - start:.1f} s", flush=True)
-        outside_up(cluster)
-        before = {}
-        deployed = time.time()
-        if settings["plugin"] == "stile":
-            import snapshot
-            before = {n.name: snapshot.take(n.argv()) for n in cluster.nodes}
-            before["cluster"] = snapshot.cluster(cluster.kube)
-            stile_deploy(cluster)
-        cluster.wait("nodes are Ready", cluster.ready)
-        print(f"# nodes are Ready {time.time() - deployed:.1f} s later", flush=True)
-        about = describe(cluster, deployed, before)
-        module = test_run()
-        for name in settings["tests"]:
-            results.append(program_run(module, name, about, settings))
-    except Exception:  # whatever it is, it is told
-        for line in traceback.format_exc().splitlines():
-            print(f"# {line}")
-        results.append({"name": "cluster", "passed": 0, "failed": 1, "skipped": 0})
-        print("not ok - the cluster")
-    if any(r["failed"] for r in results):
-        evidence(cluster)
-    if settings["keep"]:
-        print(f"# KEEP: nsenter -t {outer_pid()} -m -n -p bash; export "
-              f"KUBECONFIG={cluster.kubeconfig} E2E={cluster.dir}/e2e.json; "
-              "touch {cluster.dir}/end to end it", flush=True)
-        while not os.path.exists(f"{cluster.dir}/end"):
-            time.sleep(1)
-    with open(f"{os.path.dirname(cluster.dir)}/results.json", "w") as f:
-        json.dump(results, f)
-    cluster.down()
+        results = told(cluster)
+        if any(r["failed"] for r in results):
+            evidence(cluster)
+        if settings["keep"]:
+            kept(cluster)
+        with open(f"{os.path.dirname(cluster.dir)}/results.json", "w") as f:
+            json.dump(results, f)
+    finally:
+        cluster.down()
 
 
 def outer_pid():

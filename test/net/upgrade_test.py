@@ -5,48 +5,17 @@
                     |                    flows, 100 more to far by masquerade
                     +--- n/c --x- n/b2   denied
 
-The other build is this tree with the next ABI_VERSION and a larger struct
-uplink, so none of the pinned maps can be used; then back again.
+See nextbuild.py; then back again.
 """
 import os
-import re
-import shutil
 import signal
-import subprocess
 
-from stage import (ABI_VERSION, BUILD, FAR4, FAR6, TOP, Node, connects, done,
-                   equal, namespace_manifest, netpol, run, test, wait_for)
+from stage import (ABI_VERSION, BUILD, FAR4, FAR6, Node, connects, done,
+                   equal, namespace_manifest, netpol, test, wait_for)
+import nextbuild
 
 RATE, DENIED_RATE, FLOWS = 50000, 2000, 100
-NEXT = int(ABI_VERSION) + 1
-
-
-def next_build():
-    """Where the other build's stiled is."""
-    tree = f"{BUILD}/next"
-    shutil.rmtree(tree, ignore_errors=True)
-    for name in ("Makefile", "bpf", "lib", "policy", "cni", "daemon", "cli",
-                 "test"):
-        source = f"{TOP}/{name}"
-        if os.path.isdir(source):
-            shutil.copytree(source, f"{tree}/{name}")
-        else:
-            os.makedirs(tree, exist_ok=True)
-            shutil.copy(source, tree)
-    with open(f"{tree}/bpf/abi.h") as f:
-        abi = f.read()
-    other, n = re.subn(r"#define ABI_VERSION \d+",
-                       f"#define ABI_VERSION {NEXT}", abi)
-    other, m = re.subn(r"(struct uplink \{.*?__u8 zero\[)6(\];\n\};\n"
-                       r"_Static_assert\(sizeof\(struct uplink\) == )40",
-                       r"\g<1>14\g<2>48", other, flags=re.S)
-    equal((n, m), (1, 1), "what was changed in abi.h")
-    with open(f"{tree}/bpf/abi.h", "w") as f:
-        f.write(other)
-    out = subprocess.run(["make", "-s", "-C", tree, "O=build", "-j2",
-                          "build/stiled"], capture_output=True, text=True)
-    assert out.returncode == 0, out.stdout + out.stderr
-    return f"{tree}/build/stiled"
+VERSION = int(ABI_VERSION)
 
 
 class Traffic:
@@ -129,7 +98,7 @@ def policy_cuts_what_was_carried():
         sock.close()
 
 
-other = next_build()
+other = f"{nextbuild.make(BUILD, 'stiled')}/stiled"
 node = Node().settled().start()
 node.put("n.json", namespace_manifest("n"),
          netpol("n/deny", {"app": "closed"}, ingress=[]))
@@ -137,9 +106,9 @@ a, b = node.pod("n/a", {"app": "a"}), node.pod("n/b", {"app": "b"})
 c, b2 = node.pod("n/c", {"app": "c"}), node.pod("n/b2", {"app": "closed"})
 keep = [b.ns.listen(80), b2.ns.listen(80)]
 own = node.stiled
-test("the next build takes over", replaced_by, other, f"v{NEXT}")
-test("and this one again", replaced_by, own, f"v{ABI_VERSION}")
+test("the next build takes over", replaced_by, other, f"v{VERSION + 1}")
+test("and this one again", replaced_by, own, f"v{VERSION}")
 test("policy cuts a flow that was carried over", policy_cuts_what_was_carried)
 node.stop()
-run("rm", "-rf", f"{BUILD}/next")
+nextbuild.remove(BUILD)
 done()
