@@ -13,7 +13,7 @@
 
 #include <linux/types.h>
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 /* ---- addresses ------------------------------------------------------- */
 
@@ -66,25 +66,28 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 	X(NO_FLOW, "a TCP packet that is no SYN belongs to no live flow")      \
 	X(NO_BACKEND, "the service has no backend")                            \
 	X(NO_NODE, "the node of the destination pod is not known")             \
-	X(SPOOF_TUNNEL, "the tunnel's sender is not the node of the source")
+	X(SPOOF_TUNNEL, "the tunnel's sender is not the node of the source")   \
+	X(SERVICE_SOURCE, "the service's source ranges do not hold the client")
 
 #define DROP_ENUM(name, text) DROP_##name,
 enum drop { DROP_NONE = 0, DROP_REASONS(DROP_ENUM) DROP__COUNT };
 
 /* Things worth counting that are not drops.  Append only. */
-#define COUNTERS(X)                                                         \
-	X(FLOW_OPENED, "flows opened")                                      \
-	X(FLOW_MOVED, "flows moved to the main table")                      \
-	X(FLOW_DEGRADED, "flows kept half-open: table or pod's share full") \
-	X(FLOW_STALE, "flows judged anew after a change")                   \
-	X(FLOW_CUT, "flows cut by a change of policy")                      \
-	X(FLOW_ENDED, "flows ended and swept")                              \
-	X(EVENT_LOST, "events lost because the ring was full or limited")   \
-	X(AUDIT, "packets that policy would have dropped (audit mode)")     \
-	X(TOO_BIG_SENT, "ICMP too-big messages sent")                       \
-	X(NEIGHBOUR_ANSWERED, "ARP and neighbour solicitations answered")   \
-	X(NAT_RETRY, "masquerade ports tried and found taken")              \
-	X(TAG_MISMATCH, "flow entries recycled under a reader's eyes")
+#define COUNTERS(X)                                                          \
+	X(FLOW_OPENED, "flows opened")                                       \
+	X(FLOW_MOVED, "flows moved to the main table")                       \
+	X(FLOW_DEGRADED, "flows kept half-open: table or pod's share full")  \
+	X(FLOW_STALE, "flows judged anew after a change")                    \
+	X(FLOW_CUT, "flows cut by a change of policy")                       \
+	X(FLOW_ENDED, "flows ended and swept")                               \
+	X(EVENT_LOST, "events lost because the ring was full or limited")    \
+	X(AUDIT, "packets that policy would have dropped (audit mode)")      \
+	X(TOO_BIG_SENT, "ICMP too-big messages sent")                        \
+	X(NEIGHBOUR_ANSWERED, "ARP and neighbour solicitations answered")    \
+	X(NAT_RETRY, "masquerade ports tried and found taken")               \
+	X(TAG_MISMATCH, "flow entries recycled under a reader's eyes")       \
+	X(SERVICE_REFUSED, "ICMP errors sent for services without backends") \
+	X(SOCKET_TRANSLATED, "sockets that were given a backend")
 
 #define COUNTER_ENUM(name, text) COUNTER_##name,
 enum counter { COUNTERS(COUNTER_ENUM) COUNTER__COUNT };
@@ -366,7 +369,10 @@ _Static_assert(sizeof(struct frag_ports) == 12, "frag_ports layout");
 
 /* ---- services -------------------------------------------------------- */
 
-/* service_key - what clients ask for. */
+/*
+ * service_key - what clients ask for.  A vip of zeroes (0.0.0.0 as ::ffff:0:0,
+ * or ::) is every address of this node: node ports and host ports.
+ */
 struct service_key {
 	struct addr vip;
 	__be16 port;
@@ -375,15 +381,34 @@ struct service_key {
 };
 _Static_assert(sizeof(struct service_key) == 24, "service_key layout");
 
+enum service_flags {
+	/* The places are a table (Maglev): the flow's hash chooses among all,
+	 * with affinity the client's address alone. */
+	SERVICE_TABLE = 1 << 0,
+	/* Clients from outside the cluster get only the first @local places
+	 * (externalTrafficPolicy Local), others all; of a table, the rest. */
+	SERVICE_OUTER_LOCAL = 1 << 1,
+	/* Only clients that the map of sources has under @id. */
+	SERVICE_SOURCES = 1 << 2,
+};
+
 /*
- * service - its backends stand in the map of backends at first, first + 1, …
- * A new set is written elsewhere before the service's value is replaced.
+ * service - its backends stand in the map of backends at first, first + 1, …,
+ * those of this node ahead of the others, each part sorted by (addr, port) as
+ * memory; a table is sorted by nothing.  A new set is written elsewhere before
+ * the service's value is replaced.
  */
 struct service {
 	__u32 first;
-	__u32 count; /* 0: it has no backend */
+	__u32 count;    /* 0: it has no backend */
+	__u32 local;    /* how many of them are on this node */
+	__u32 id;       /* of its port, in sources and affinities */
+	__u32 affinity; /* seconds that a client keeps its backend; 0: none */
+	__u8 flags;     /* enum service_flags */
+	__u8 zero[7];
+	__u32 tag; /* service_tag() of its key */
 };
-_Static_assert(sizeof(struct service) == 8, "service layout");
+_Static_assert(sizeof(struct service) == 32, "service layout");
 
 struct backend {
 	struct addr addr;
@@ -395,7 +420,7 @@ _Static_assert(sizeof(struct backend) == 24, "backend layout");
 
 /*
  * Elements of a map are recycled at once: who read a service's value while it
- * was replaced sees by the tag that a backend is not that service's.
+ * was replaced sees by the tag that it, or a backend, is not that service's.
  */
 static inline __u32 service_tag(const struct service_key *key)
 {
@@ -403,8 +428,52 @@ static inline __u32 service_tag(const struct service_key *key)
 	       key->vip.word[3] * 7 ^ ((__u32)key->port << 8 | key->proto);
 }
 
-#define SERVICE_MAX 65536u
-#define BACKEND_MAX 262144u
+/* source_key - key of the trie of source ranges; IPv4 lengths are 128 + n. */
+struct source_key {
+	__u32 bits;     /* 32 to 160: significant bits of what follows */
+	__u32 id;       /* struct service */
+	__be32 addr[4]; /* struct addr, without its alignment */
+};
+_Static_assert(sizeof(struct source_key) == 24, "source_key layout");
+#define SOURCE_BITS_FIXED 32u
+
+/* affinity - who answered a client of a service last, and when. */
+struct affinity_key {
+	struct addr client;
+	__u32 id; /* struct service */
+	__u32 zero;
+};
+_Static_assert(sizeof(struct affinity_key) == 24, "affinity_key layout");
+
+struct affinity {
+	struct addr addr;
+	__be16 port;
+	__u8 zero[2];
+	__u32 seen; /* FLOW_TICK units, monotonic */
+};
+_Static_assert(sizeof(struct affinity) == 24, "affinity layout");
+
+/* socket_key - a backend that a socket was given in place of a service. */
+struct socket_key {
+	__u64 cookie; /* of the socket */
+	struct addr addr;
+	__be16 port;
+	__u8 zero[6];
+};
+_Static_assert(sizeof(struct socket_key) == 32, "socket_key layout");
+
+struct socket_peer {
+	struct addr vip; /* what it asked for */
+	__be16 port;
+	__u8 zero[6];
+};
+_Static_assert(sizeof(struct socket_peer) == 24, "socket_peer layout");
+
+#define SERVICE_MAX  65536u
+#define BACKEND_MAX  262144u
+#define SOURCE_MAX   65536u
+#define AFFINITY_MAX 65536u
+#define SOCKET_MAX   65536u
 
 /* ---- epochs ---------------------------------------------------------- */
 
@@ -470,8 +539,11 @@ struct dp_config {
 	__u32 tunnel_ifindex; /* 0: other nodes' pods are reached by routes */
 	__u16 tunnel_mtu;     /* bytes of an IP packet that fits the tunnel */
 	__be16 tunnel_port;
+	__u64 netns; /* cookie of the node's own network namespace */
+	__u8 full;   /* 1: services of all kinds; 0: pods' ClusterIPs */
+	__u8 zero[7];
 };
-_Static_assert(sizeof(struct dp_config) == 56, "dp_config layout");
+_Static_assert(sizeof(struct dp_config) == 72, "dp_config layout");
 
 /* What pods use as their next hop, and its MAC. */
 #define GATEWAY_V4   "169.254.1.1"

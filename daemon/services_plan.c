@@ -102,6 +102,8 @@ static void put(struct make *m, const struct frontend *f)
 	const struct service value = {
 		.first = n ? places_take(m, n) : 0,
 		.count = n,
+		.local = n,
+		.tag = service_tag(&f->key),
 	};
 
 	for (uint32_t i = 0; i < n; i++) {
