@@ -51,8 +51,7 @@ struct peers {
 	size_t n_cidrs;
 	struct addr own[FAMILY__COUNT]; /* this node's, by its Node; zero */
 	struct addr underlay;           /* the one that peers send to */
-	uint64_t source; /* a hash of what the lists were read from; 0: not yet
-	                  */
+	uint64_t source; /* a hash of what the lists are of; 0: none yet */
 	uint64_t facts;  /* a hash of the lists; those that the kernel has: */
 	uint64_t facts_put;    /* 0: none */
 	json_t *problems;      /* [{object, error}] */

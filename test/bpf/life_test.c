@@ -84,7 +84,7 @@ static bool is_held(struct bpfrun *run, uint32_t pod, uint32_t n)
 #define WAIT(condition)                                           \
 	do {                                                      \
 		const struct timespec ms = {.tv_nsec = 50000000}; \
-		int tries_ = 200;                                 \
+		int tries_ = 600;                                 \
                                                                   \
 		while (!(condition) && tries_--)                  \
 			nanosleep(&ms, NULL);                     \
@@ -144,7 +144,7 @@ static void a_half_that_can_not_move_keeps_the_other_back(void **state)
 	/* Unless a pass of the sweeper fell between. */
 	assert_int_equal(flags_of(run, &syn) & FLOW_MAIN,
 	                 flags_of(run, &back) & FLOW_MAIN);
-	for (int i = 0; i < 200 && !(flags_of(run, &syn) & FLOW_MAIN); i++) {
+	for (int i = 0; i < 600 && !(flags_of(run, &syn) & FLOW_MAIN); i++) {
 		const struct timespec ms = {.tv_nsec = 50000000};
 
 		nanosleep(&ms, NULL);
@@ -252,7 +252,7 @@ static void a_place_that_is_being_swept_is_not_taken(void **state)
 		bpfrun_flow_write(run, &key, &flow);
 		spec_want(run, "SYN", FROM_POD(1), &syn, SENT);
 		spec_want(run, "SYN-ACK", FROM_POD(2), &synack, SENT);
-		for (int n = 0; n < 80; n++) {
+		for (int n = 0; n < 600; n++) {
 			const struct timespec ms = {.tv_nsec = 50000000};
 
 			spec_want(run, "ACK", FROM_POD(1), &ack, SENT);

@@ -237,13 +237,13 @@ static bool in_main_table(struct bpfrun *run, const struct flow_key *key)
 	return false;
 }
 
-/* Wait until it left the main table, fifteen seconds at most. */
+/* Wait until it left the main table, a minute at most. */
 static bool swept(struct bpfrun *run, const struct spec *s)
 {
 	const struct timespec tick = {.tv_nsec = 10000000};
 	const struct flow_key key = bpfrun_key(s);
 
-	for (int i = 0; i < 1500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		if (!in_main_table(run, &key))
 			return true;
 		nanosleep(&tick, NULL);

@@ -59,6 +59,12 @@ class Member(Node):
             self.ns.run("ip", "addr", "add", f"{v6}/64", "dev", "uplink", "nodad")
             self.ns.run("ip", "-6", "route", "replace", "default", "via", FABRIC6)
 
+    def settled(self):
+        """Also until the fabric forwards what the node sends."""
+        wait_for("the port", lambda: "state forwarding" in self.fabric.ns.run(
+            "ip", "-d", "link", "show", f"to-{self.name}").stdout)
+        return super().settled()
+
     def manifest(self):
         return {"apiVersion": "v1", "kind": "Node",
                 "metadata": {"name": self.name},
@@ -168,8 +174,8 @@ def accepted_from(server, client, addr, port):
     with server.listen(port) as sock, client.open(
             socket.AF_INET6 if ":" in addr else socket.AF_INET,
             socket.SOCK_STREAM) as mine:
-        mine.settimeout(3)
-        sock.settimeout(3)
+        mine.settimeout(5)
+        sock.settimeout(5)
         mine.connect((addr, port))
         other, who = sock.accept()
         other.sendall(b"answer")

@@ -203,6 +203,9 @@ def _(t, pod, result):
     t.settle()
     stage.wait_for("the device is up", lambda: show(
         pod, "link", "show", "eth0")[0]["operstate"] == "UP")
+    stage.wait_for("its own address", lambda: any(
+        a["scope"] == "link" and not a.get("tentative")
+        for a in show(pod, "addr", "show", "eth0")[0]["addr_info"]))
     before = json.dumps(state())
     check(t, result)
     misses(t, {**result, "routes": [{"dst": "192.0.2.0/30"}]})

@@ -8,7 +8,7 @@ import subprocess
 import cni
 import cni_ipam as ipam
 import stage
-from stage import equal, wait_for
+from stage import equal, ping, wait_for
 
 case = functools.partial(cni.case, on="node")
 GATEWAYS = {4: "169.254.1.1", 6: "fe80::1"}
@@ -21,11 +21,6 @@ def addresses(result):
 
 def host_ifname(result):
     return next(i["name"] for i in result["interfaces"] if not i.get("sandbox"))
-
-
-def ping(netns, addr):
-    """Is the first echo request answered, however slow the machine is?"""
-    return stage.ping(netns, addr, seconds=5)
 
 
 def devices(netns):

@@ -53,10 +53,10 @@ def tcp_pair(ip):
     with server.ns.listen(7000) as listener:
         a = client.ns.open(socket.AF_INET6 if ":" in ip else socket.AF_INET,
                            socket.SOCK_STREAM)
-        a.settimeout(2)
+        a.settimeout(5)
         a.connect((ip, 7000))
         b = listener.accept()[0]
-    b.settimeout(2)
+    b.settimeout(5)
     a.sendall(b"hello")
     equal(b.recv(10), b"hello")
     b.sendall(b"hello")
@@ -69,8 +69,8 @@ def udp_pair(ip):
     a = client.ns.udp(0, "::" if ":" in ip else "0.0.0.0")
     b = server.ns.open(family, socket.SOCK_DGRAM)
     b.bind(("::" if ":" in ip else "0.0.0.0", 7000))
-    a.settimeout(2)
-    b.settimeout(2)
+    a.settimeout(5)
+    b.settimeout(5)
     a.connect((ip, 7000))
     a.send(b"hello")
     data, who = b.recvfrom(10)

@@ -20,7 +20,7 @@ b = node.pod("n/b", {"app": "b"})
 
 def get(path, host=NODE4, method="GET", check=True):
     """(status, type, body), by curl's own HTTP."""
-    out = node.ns.run("curl", "-sS", "-m", 5, "-X", method, "-o", "/run/body",
+    out = node.ns.run("curl", "-sS", "-m", 30, "-X", method, "-o", "/run/body",
                       "-w", "%{http_code} %{content_type}",
                       f"http://{host}:{PORT}{path}", check=check)
     with open("/run/body") as f:
@@ -89,7 +89,7 @@ def not_ready_is_503():
     small.pod("none/x")
     wait_for("no address", lambda: small.stile(
         "status", check=False).returncode == 1)
-    out = small.ns.run("curl", "-sS", "-m", 5, "-w", " %{http_code}",
+    out = small.ns.run("curl", "-sS", "-m", 30, "-w", " %{http_code}",
                        f"http://127.0.0.1:{PORT}/readyz")
     assert out.stdout.endswith(" 503"), out.stdout
     assert "address" in out.stdout, out.stdout
@@ -109,7 +109,7 @@ def silence_holds_up_nobody():
     with node.far.entered():
         import socket
         for _ in range(100):
-            sock = socket.create_connection((NODE4, PORT), 2)
+            sock = socket.create_connection((NODE4, PORT), 10)
             sock.send(b"GET /met")
             held.append(sock)
     equal(get("/healthz")[0], 200)

@@ -44,7 +44,7 @@ def serves():
     """The unit's command, the plugin and the list where they were put."""
     daemon = subprocess.Popen(node.ns.argv(*unit_command()),
                               stderr=subprocess.PIPE, text=True)
-    node.ns.run(STILE, "status", "--wait=10s")
+    node.ns.run(STILE, "status", "--wait=60s")
     pod = Netns("pod")
     with open("/etc/cni/net.d/05-stile.conflist") as f:
         conf = json.load(f)
@@ -58,7 +58,7 @@ def serves():
     busy = node.ns.run(STILE, "uninstall", "--yes", check=False)
     equal(busy.returncode, 1, "uninstall beside a running daemon")
     daemon.terminate()
-    equal(daemon.wait(10), 0, "the daemon's end")
+    equal(daemon.wait(30), 0, "the daemon's end")
 
 
 def gone():

@@ -104,6 +104,13 @@ class KubeNode(Node):
     def status(self):
         return self.request("status")
 
+    def hears(self):
+        """Its status, once the socket is there and somebody listens."""
+        try:
+            return self.status()
+        except OSError:
+            return None
+
     def source_error(self):
         """Why the API server is not heard, or None."""
         return next((p["error"] for p in self.status().get("problems", ())

@@ -41,8 +41,7 @@ class Stage:
     def __enter__(self):
         NODE.start(wait=self.wait)
         if not self.wait:
-            wait_for("the socket", lambda: os.path.exists(
-                f"{NODE.dir}/run/stile.sock"))
+            wait_for("an answer", NODE.hears)
         return self.server
 
     def __exit__(self, *_):
@@ -168,7 +167,7 @@ def a_list_that_ends_half_way_removes_nothing():
         def over():
             least[0] = min(least[0], pods())
             return turn[0] >= 4
-        wait_for("four lists", over)
+        wait_for("four lists", over, 90)
         equal(least[0], 2, "pods, at least")
 
 
@@ -252,7 +251,7 @@ def add_asks_for_a_pod_that_the_watch_is_silent_about():
 def add_waits_two_seconds_and_the_daemon_goes_on():
     with Stage() as server:
         def slow(handler, _):
-            time.sleep(6)
+            time.sleep(15)
             server.status(handler, 404, "late")
         server.rules["/api/v1/namespaces/shop/pods/slow"] = slow
         run("ip", "netns", "add", "slow")
@@ -269,8 +268,8 @@ def add_waits_two_seconds_and_the_daemon_goes_on():
             worst = max(worst, time.monotonic() - at)
             time.sleep(0.05)
         equal(got[0][0], 11)
-        assert 1.5 < got[0][1] < 4, got
-        assert worst < 0.5, worst
+        assert 1.5 < got[0][1] < 12, got  # not when the server answers
+        assert worst < 1.5, worst  # nobody waits for it
         return f"answered after {got[0][1]:.1f} s, others within {worst * 1000:.0f} ms"
 
 

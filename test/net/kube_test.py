@@ -116,12 +116,10 @@ def a_label_change_reaches_the_store():
     need()
     times = []
     for i in range(50):
-        began = time.monotonic()
         API.label("pods", "shop", "new0", turn=str(i))
         sent = time.monotonic()
         wait_for("the label", lambda: labels_of("new0").get("turn") == str(i))
         times.append((time.monotonic() - sent) * 1000)
-        assert sent - began < 5
     times.sort()
     return (f"after the answer: median {statistics.median(times):.1f} ms, "
             f"worst of 50 {times[-1]:.1f} ms")
@@ -131,8 +129,8 @@ def an_outage_changes_nothing_and_is_said():
     need()
     before = NODE.status()
     API.kill("kube-apiserver")
-    wait_for("it is said", NODE.source_error)
-    assert "Failed to connect" in NODE.source_error(), NODE.source_error()
+    wait_for("it is said", lambda: "Failed to connect" in (
+        NODE.source_error() or ""))
     after = NODE.status()
     equal((after["pods"], after["policies"], after["ready"]),
           (before["pods"], before["policies"], True))
@@ -148,9 +146,9 @@ def what_went_while_it_was_away_goes_by_a_new_list():
     API.etcd_compact()
     API.start_server()
     began = time.monotonic()
-    wait_for("the pod goes", lambda: pods_known() == before - 1, 40)
+    wait_for("the pod goes", lambda: pods_known() == before - 1, 90)
     gone = time.monotonic() - began
-    wait_for("all is well", lambda: not NODE.source_error(), 40)
+    wait_for("all is well", lambda: not NODE.source_error(), 90)
     return f"{gone:.1f} s after the API server was ready"
 
 
@@ -160,7 +158,7 @@ def a_watch_goes_on_over_a_restart():
     API.start_server()
     began = time.monotonic()
     new_pod("late")
-    wait_for("the pod", lambda: source_has("shop/late"), 40)
+    wait_for("the pod", lambda: source_has("shop/late"), 90)
     return f"{time.monotonic() - began:.1f} s after it was ready"
 
 
@@ -218,8 +216,7 @@ def ten_thousand_pods():
     NODE.stop()
     began = time.monotonic()
     NODE.start(wait=False)
-    wait_for("ready", lambda: os.path.exists(f"{NODE.dir}/run/stile.sock") and
-             NODE.status()["ready"], 60)
+    wait_for("ready", lambda: (NODE.hears() or {}).get("ready"), 60)
     took = time.monotonic() - began
     equal(pods_known(), before + MANY)
     return (f"read in {took:.2f} s, {NODE.rss_mb():.1f} MB resident; "
@@ -272,7 +269,7 @@ def a_lost_permission_is_said_once():
     NODE.kubeconfig = kubeconfig(f"{NODE.dir}/nobody", API.server, API.pki.ca,
                                  token="nobody-token")
     NODE.start(wait=False)
-    wait_for("the socket", lambda: os.path.exists(f"{NODE.dir}/run/stile.sock"))
+    wait_for("an answer", NODE.hears)
     error = wait_for("it is said", lambda: NODE.source_error())
     assert "403" in error and "forbidden" in error, error
     equal(NODE.status()["ready"], False)

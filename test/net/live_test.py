@@ -23,8 +23,8 @@ def flow(ip, sport, dport):
     """An answered UDP flow from a to b."""
     own = "::" if ":" in ip else "0.0.0.0"
     here, there = a.ns.udp(sport, own), b.ns.udp(dport, own)
-    there.settimeout(2)
-    here.settimeout(2)
+    there.settimeout(5)
+    here.settimeout(5)
     here.sendto(b"hello", (ip, dport))
     _, who = there.recvfrom(10)
     there.sendto(b"hello", who)
@@ -85,11 +85,11 @@ def outside_flow_from_pod():
     for far, third, own in ((FAR4, a.v4, c.v4), (FAR6, a.v6, c.v6)):
         wild = "::" if ":" in far else "0.0.0.0"
         here, there = a.ns.udp(6004, wild), node.far.udp(6005)
-        there.settimeout(2)
+        there.settimeout(5)
         here.sendto(b"hello", (far, 6005))
         _, who = there.recvfrom(10)
         there.sendto(b"hello", who)
-        here.settimeout(2)
+        here.settimeout(5)
         equal(here.recv(10), b"hello")
         at_a = a.ns.sniffer()
         before = node.drops().get(("FROM_POD", "SPOOF_ADDRESS"), 0)
@@ -114,7 +114,7 @@ def equal_ids():
         answered = []
         # entered() moves the calling thread only: a thread for each.
         threads = [threading.Thread(target=lambda p=p, ip=ip: answered.append(
-            sum(ping(p.ns, ip, ident=77, seconds=2) for _ in range(10))))
+            sum(ping(p.ns, ip, ident=77) for _ in range(10))))
             for p, ip in pairs]
         for t in threads:
             t.start()
@@ -129,7 +129,7 @@ def true_errors():
     for ip, own in ((b.v4, "0.0.0.0"), (b.v6, "::")):
         with a.ns.udp(6006, own) as sock:
             sock.connect((ip, 6007))
-            sock.settimeout(2)
+            sock.settimeout(5)
             sock.send(b"anybody?")
             try:
                 sock.recv(10)

@@ -37,11 +37,11 @@ def many(far):
 def same_source_port():
     """Four pods, one source port, one destination: told apart."""
     server = node.far.udp(53)
-    server.settimeout(2)
+    server.settimeout(5)
     socks = []
     for pod in pods:
         sock = pod.ns.udp(5555, "0.0.0.0")
-        sock.settimeout(2)
+        sock.settimeout(5)
         sock.connect((FAR4, 53))
         sock.send(pod.name.encode())
         socks.append(sock)
@@ -62,7 +62,7 @@ def reserved():
     text = node.ns.run("sysctl", "-n", "net.ipv4.ip_local_reserved_ports").stdout
     first, last = (int(n) for n in text.split(",")[0].split("-"))
     server = node.far.udp(54)
-    server.settimeout(2)
+    server.settimeout(5)
     ports = set()
     for i in range(200):
         with pods[i % PODS].ns.udp(0, "0.0.0.0") as sock:

@@ -50,10 +50,10 @@ def policy():
     only = {"from": [{"podSelector": {"matchLabels": {"app": "b2"}}}]}
     cluster.put("p.json", netpol("n/in", {"app": "b"}, ingress=[only]))
     ways = [(p.ns, ip, 80) for p in (a, b2) for ip in b.ips]
-    wait_for("only b2", lambda: connects(ways, 0.4) == [
+    wait_for("only b2", lambda: connects(ways, 0.5) == [
         False, False, True, True])
     cluster.remove("p.json")
-    wait_for("all", lambda: all(connects(ways, 0.4)))
+    wait_for("all", lambda: all(connects(ways, 0.5)))
     server.close()
 
 

@@ -27,7 +27,7 @@ def udp_learns(far):
     six = ":" in far
     level = socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP
     server = node.far.udp(7000)
-    server.settimeout(2)
+    server.settimeout(5)
     with a.ns.open(socket.AF_INET6 if six else socket.AF_INET,
                    socket.SOCK_DGRAM) as sock:
         sock.setsockopt(level, IPV6_MTU_DISCOVER if six else IP_MTU_DISCOVER,
@@ -58,10 +58,10 @@ def tcp_passes(far, upload):
     client = a.ns.open(socket.AF_INET6 if ":" in far else socket.AF_INET,
                        socket.SOCK_STREAM)
     with node.far.listen(7001) as listener:
-        client.settimeout(10)
+        client.settimeout(30)
         client.connect((far, 7001))
         server = listener.accept()[0]
-    server.settimeout(10)
+    server.settimeout(30)
     sender, receiver = (client, server) if upload else (server, client)
     got = 0
     sender.setblocking(False)
@@ -72,7 +72,7 @@ def tcp_passes(far, upload):
                 left = left[sender.send(left):]
             except BlockingIOError:
                 pass
-        receiver.settimeout(0.01 if left else 10)
+        receiver.settimeout(0.01 if left else 30)
         try:
             got += len(receiver.recv(1 << 20))
         except TimeoutError:
@@ -85,7 +85,7 @@ def tcp_passes(far, upload):
 def fragments(far):
     """Without DF, an IPv4 datagram larger than the exit still arrives."""
     server = node.far.udp(7002)
-    server.settimeout(2)
+    server.settimeout(5)
     with a.ns.udp(0, "0.0.0.0") as sock:
         sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, 0)
         sock.sendto(b"z" * 4000, (far, 7002))

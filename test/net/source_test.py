@@ -63,8 +63,11 @@ class Spray:
 
 
 def c_may(want):
+    """Until it is so: a connection that was only slow is none that is denied."""
     wait_for(f"c {'may' if want else 'may not'}",
-             lambda: connect(c.ns, b.v4, 80, 0.2) is want)
+             lambda: connect(c.ns, b.v4, 80, 0.2) is want and node.stile(
+                 "policy", "why", "n/c", "n/b", "80/tcp", check=False
+             ).returncode == (0 if want else 1))
 
 
 def refused(name):
@@ -99,7 +102,7 @@ def the_harness_sees_a_leak():
     wait_for("a leak", lambda: spray.received() > 0)
     node.put("deny.json", DENY)
     c_may(False)
-    spray.received()
+    wait_for("its end", lambda: spray.received() == 0)
 
 
 def saved_by_way_of_a_backup():

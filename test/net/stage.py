@@ -122,7 +122,7 @@ class Netns:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
-        sock.listen(512)
+        sock.listen(4096)  # nobody accepts what a test opens just to see
         return sock
 
     def udp(self, port=0, addr="::"):
@@ -187,8 +187,10 @@ class Sniffer:
 
 
 # ---- asking many at once ------------------------------------------------------
+# What should be answered has time for it: the limits are for slow machines.  Who
+# asks for what should not be answered says for how long he listens.
 
-def connects(attempts, seconds=3.0):
+def connects(attempts, seconds=5.0):
     """Which of (netns, address, port) get a TCP connection: list of bool.
 
     All at once; who has had no answer after @seconds gets none.
@@ -201,9 +203,10 @@ def connects(attempts, seconds=3.0):
         sock.connect_ex((addr, port))
         poll.register(sock, select.POLLOUT)
         waiting[sock.fileno()] = (i, sock)
-    end = time.monotonic() + seconds
-    while waiting and time.monotonic() < end:
-        for fd, _ in poll.poll(50):
+    end, late = time.monotonic() + seconds, False
+    while waiting and not late:
+        late = time.monotonic() >= end  # then it looks once more
+        for fd, _ in poll.poll(0 if late else 50):
             i, sock = waiting.pop(fd)
             poll.unregister(fd)
             result[i] = not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -213,11 +216,21 @@ def connects(attempts, seconds=3.0):
     return result
 
 
-def connect(netns, addr, port, seconds=3.0):
+def connect(netns, addr, port, seconds=5.0):
     return connects([(netns, addr, port)], seconds)[0]
 
 
-def datagram(netns, addr, port, server, seconds=0.5):
+def opened(attempts, want, seconds=0.5):
+    """connects(), where those that @want says are closed have @seconds."""
+    have = [False] * len(attempts)
+    for open_, limit in (True, 5.0), (False, seconds):
+        which = [i for i, w in enumerate(want) if w is open_]
+        for i, got in zip(which, connects([attempts[i] for i in which], limit)):
+            have[i] = got
+    return have
+
+
+def datagram(netns, addr, port, server, seconds=5.0):
     """Does a datagram reach @server, and its answer come back?"""
     family = socket.AF_INET6 if ":" in addr else socket.AF_INET
     token = os.urandom(8)
@@ -236,9 +249,9 @@ def datagram(netns, addr, port, server, seconds=0.5):
             return False
 
 
-def ping(netns, addr, ident=None, seconds=0.5, data=b"stile"):
-    """Is an echo request answered?"""
-    six = ":" in addr
+def ping(netns, addr, ident=None, seconds=5.0):
+    """Is an echo request answered?  Not one of before, that was slow."""
+    six, data = ":" in addr, os.urandom(8)
     ident = os.getpid() & 0xffff if ident is None else ident
     proto = frames.ICMP6 if six else frames.ICMP
     with netns.open(socket.AF_INET6 if six else socket.AF_INET,
@@ -254,7 +267,8 @@ def ping(netns, addr, ident=None, seconds=0.5, data=b"stile"):
                 got, who = sock.recvfrom(65536)
                 got = got if six else got[20:]
                 if got[0] == (129 if six else 0) and who[0] == addr and \
-                        struct.unpack("!H", got[4:6])[0] == ident:
+                        struct.unpack("!H", got[4:6])[0] == ident and \
+                        got[8:] == data:
                     return True
         except (TimeoutError, PermissionError):
             pass
@@ -325,9 +339,13 @@ class Node:
         self.ns.run("ip", "route", "add", "default", "via", FAR6)
 
     def settled(self):
-        """Until the stacks have done with their own addresses."""
-        wait_for("addresses", lambda: "tentative" not in self.ns.run(
-            "ip", "-6", "address").stdout)
+        """Until the stack has done with its own addresses: the uplink's comes a
+        while after the link is up, and is tentative then."""
+        def own():
+            text = self.ns.run("ip", "-6", "address").stdout
+            return "tentative" not in text and " fe80:" in self.ns.run(
+                "ip", "-6", "address", "show", "dev", "uplink").stdout
+        wait_for("addresses", own)
         return self
 
     # -- the daemon
@@ -355,7 +373,7 @@ class Node:
 
     def stop(self, number=signal.SIGTERM):
         self.daemon.send_signal(number)
-        status = self.daemon.wait(10)
+        status = self.daemon.wait(30)
         self.daemon = None
         return status
 

@@ -35,10 +35,10 @@ a = node.pod("n/a", {"app": "a"})
 far, far2 = node.far.udp(5353, FAR4), node.far.udp(5353, FAR2)
 
 
-def source(sock, addr, server):
+def source(sock, addr, server, seconds=0.5):
     """Whom does @server see behind the pod's socket?  None: nobody."""
     tag = os.urandom(8)
-    server.settimeout(0.5)
+    server.settimeout(seconds)
     try:
         sock.sendto(tag, (addr, 5353))
         while True:
@@ -60,7 +60,7 @@ def uplinks():
 
 def the_address_goes():
     old = a.ns.udp(4000, a.v4)
-    equal(source(old, FAR4, far), NODE4)
+    equal(source(old, FAR4, far, 5), NODE4)
     for cmd in (("addr", "del", f"{NODE4}/24", "dev", "uplink"),
                 ("addr", "add", f"{MOVED}/24", "dev", "uplink"),
                 ("route", "replace", "default", "via", FAR4)):
@@ -73,7 +73,7 @@ def the_address_goes():
 
 def another_default_route():
     old = a.ns.udp(4001, a.v4)
-    equal(source(old, FAR4, far), MOVED)
+    equal(source(old, FAR4, far, 5), MOVED)
     equal(fresh(FAR2, far2), None, "up2 is no uplink yet")
     node.ns.run("ip", "route", "replace", "default", "via", FAR2)
     node.ns.run("ip", "-6", "route", "del", "default", check=False)
@@ -87,7 +87,8 @@ def what_nobody_removed_goes_at_the_start():
     node.stop()
     run("bpftool", "map", "update", "pinned", f"{node.bpffs}/v{ABI_VERSION}/uplinks",
         "key", "77", "0", "0", "0", "value", *["0"] * 40)
-    equal(node.start().settled() and uplinks(), 1)
+    node.start().settled()
+    wait_for("only up2 is one", lambda: uplinks() == 1)
 
 
 test("a pod's socket leaves with an address that the node has", the_address_goes)

@@ -15,7 +15,7 @@
 #include "lib/util.h"
 #include "test/test.h"
 
-#define LIMIT_NS 5000000000ull
+#define LIMIT_NS 30000000000ull
 
 struct daemon {
 	struct loop *loop;

@@ -18,7 +18,7 @@
 
 #include "test/test.h"
 
-#define LIMIT_NS 5000000000ull
+#define LIMIT_NS 30000000000ull
 
 #define POD(name, label)                                                     \
 	"apiVersion: v1\nkind: Pod\nmetadata: {namespace: shop, name: " name \

@@ -187,7 +187,8 @@ static void a_link_that_is_swapped_is_followed_at_once(void **state)
 	REACH(f, id_is_gone, "Pod/shop/db");
 	print_message("# in force after %.1f ms\n",
 	              (double)(loop_now_ns() - before) / 1e6);
-	assert_true(loop_now_ns() - before < 100000000);
+	/* Sooner than a directory that has to be quiet for a second. */
+	assert_true(loop_now_ns() - before < 1000000000);
 	assert_null(store_find(&f->store, "Source/dir"));
 	remove_beside(f, "rel1");
 	settle(f);
