@@ -97,25 +97,37 @@ static __always_inline struct flow *flow_main(const struct flow_key *key,
 	return f && !(f->flags & FLOW_DEAD) ? f : NULL;
 }
 
+static __always_inline bool flow_young_lives(const struct flow *f)
+{
+	if (f->flags & FLOW_DEAD)
+		return false;
+	return flow_now() - f->way[0].seen <= FLOW_TICKS(FLOW_TIMEOUT_NEW) ||
+	       flow_now() - f->way[1].seen <= FLOW_TICKS(FLOW_TIMEOUT_NEW);
+}
+
 /* The live entry of the half-open table, or NULL. */
 static __always_inline struct flow *flow_young(const struct flow_key *key)
 {
 	struct flow *f = bpf_map_lookup_elem(&flows_new, key);
 
-	if (!f || f->flags & FLOW_DEAD)
-		return NULL;
-	if (flow_now() - f->way[0].seen > FLOW_TICKS(FLOW_TIMEOUT_NEW) &&
-	    flow_now() - f->way[1].seen > FLOW_TICKS(FLOW_TIMEOUT_NEW))
-		return NULL;
-	return f;
+	return f && flow_young_lives(f) ? f : NULL;
 }
 
+/*
+ * The live entry of either table.  Another CPU may move it between two looks:
+ * it is dead in the one only when it stands in the other.
+ */
 static __always_inline struct flow *flow_find(const struct flow_key *key,
                                               __u32 tag)
 {
 	struct flow *f = flow_main(key, tag);
 
-	return f ? f : flow_young(key);
+	if (f)
+		return f;
+	f = bpf_map_lookup_elem(&flows_new, key);
+	if (f && f->flags & FLOW_DEAD)
+		return flow_main(key, tag);
+	return f && flow_young_lives(f) ? f : NULL;
 }
 
 static __always_inline void flow_set(struct flow *f, __u32 flags)
@@ -167,8 +179,11 @@ static __always_inline bool flow_fits(__u16 owner, __u32 more)
  * Stays where it is when the table or its owner's share is full.  The young
  * entry is the caller's to mark: only marked, so that whoever still holds it
  * reads a whole flow.
- * Return: 1 when it now stands in the main table.
+ * Return: MOVE_DONE or, when another CPU was first, MOVE_STOOD: it stands in
+ * the main table; else MOVE_NOT.
  */
+enum { MOVE_NOT, MOVE_DONE, MOVE_STOOD };
+
 __noinline int flow_move(const struct flow_key *of, __u32 tag,
                          struct flow *young)
 {
@@ -198,7 +213,7 @@ __noinline int flow_move(const struct flow_key *of, __u32 tag,
 		__u32 flags = dead->flags;
 
 		if (!(flags & FLOW_DEAD))
-			return 1; /* another CPU moved it */
+			return MOVE_STOOD;
 		/*
 		 * What the sweeper is about to delete it deletes by its key.
 		 * Of two CPUs, who has its charge back has its place.
@@ -208,12 +223,14 @@ __noinline int flow_move(const struct flow_key *of, __u32 tag,
 	}
 	if (bpf_map_update_elem(shard, key, &s->far,
 	                        dead ? BPF_ANY : BPF_NOEXIST)) {
+		if (flow_main(key, tag))
+			return MOVE_STOOD;
 		count(COUNTER_FLOW_DEGRADED);
-		return 0;
+		return MOVE_NOT;
 	}
 	__sync_fetch_and_add(n, 1);
 	count(COUNTER_FLOW_MOVED);
-	return 1;
+	return MOVE_DONE;
 }
 
 /*

@@ -120,16 +120,20 @@ static __always_inline void pair_move(const struct flow_key *key,
                                       struct flow *pair)
 {
 	struct flow *copy;
+	int moved;
 
-	if (!flow_fits(f->owner, 2) || !flow_move(far_key, pair->tag, pair))
+	if (!flow_fits(f->owner, 2))
+		return;
+	moved = flow_move(far_key, pair->tag, pair);
+	if (moved == MOVE_NOT)
 		return;
 	if (flow_move(key, f->tag, f)) {
 		young_over(f);
 		young_over(pair);
 		return;
 	}
-	if (pair->flags & FLOW_MAIN)
-		return; /* it stood there before */
+	if (moved == MOVE_STOOD || pair->flags & FLOW_MAIN)
+		return; /* it is not ours to take back */
 	copy = flow_main(far_key, pair->tag);
 	if (copy)
 		flow_set(copy, FLOW_DEAD);
@@ -181,8 +185,8 @@ __noinline int pair_stands(const struct flow_key *of)
 
 	if (!of)
 		return 0;
-	near = *of; /* 6.1 wants keys on the stack */
-	f = flow_young(&near);
+	near = *of;                            /* 6.1 wants keys on the stack */
+	f = flow_find(&near, flow_tag(&near)); /* it may have moved meanwhile */
 	if (!f)
 		return 0;
 	pair = flow_pair(&f->other, &key, &tag);
@@ -351,21 +355,18 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	struct flow *f;
 	__u32 tag, flags, epoch;
 	__u16 ends[2], node;
-	bool swapped, young = false;
+	bool swapped, young;
 	int d, r;
 
 	if (!pkt)
 		return TC_ACT_SHOT;
 	swapped = flow_key_make(&pkt->tuple, &key);
 	tag = flow_tag(&key);
-	f = flow_main(&key, tag);
-	if (!f) {
-		f = flow_young(&key);
-		if (!f)
-			return FOLLOW_MISS;
-		young = true;
-	}
+	f = flow_find(&key, tag);
+	if (!f)
+		return FOLLOW_MISS;
 	flags = f->flags;
+	young = !(flags & FLOW_MAIN);
 	d = swapped != !!(flags & FLOW_REVERSED);
 	way = f->way[d & 1];
 	node = f->way[(1 - d) & 1].node;

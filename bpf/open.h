@@ -409,8 +409,12 @@ __noinline int open_from_tunnel(struct __sk_buff *skb, struct pkt *pkt)
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
 	if (!tunnel_sender_is(skb, j.node[0]))
 		return drop(skb, pkt, &j, DROP_SPOOF_TUNNEL);
-	if (j.local[1])
+	if (j.local[1]) {
+		/* Its later fragments are asked for their ports too. */
+		if (pkt->frag == FRAG_FIRST && pkt_fragment_learn(pkt))
+			return drop(skb, pkt, &j, DROP_FRAGMENT);
 		return TC_ACT_UNSPEC;
+	}
 	number = j.endpoint[1];
 	ep = number ? bpf_map_lookup_elem(&endpoints, &number) : NULL;
 	if (!ep)

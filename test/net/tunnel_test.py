@@ -176,6 +176,22 @@ def streams():
     return f"{total >> 20} MB"
 
 
+def fragments_to_nodes():
+    """What another node's pod answers a node in fragments arrives."""
+    server = b.ns.udp(7300)
+    server.settimeout(5)
+    for ip in b.ips:
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        with one.ns.open(family, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            for size in (1000, MTU, 4000):
+                client.sendto(b"?", (ip, 7300))
+                answer = os.urandom(size)
+                server.sendto(answer, server.recvfrom(64)[1])
+                equal(client.recv(65536) == answer, True, f"{size} bytes of {ip}")
+    server.close()
+
+
 # ---- forgery ------------------------------------------------------------------
 
 def vxlan(outer_src, inner, vni=VNI, dst=None):
@@ -429,6 +445,7 @@ test("services with backends on another node", services_far_away)
 test("IPv4: the MTU is the tunnel's", fits, b.v4)
 test("IPv6: the MTU is the tunnel's", fits, b.v6)
 test("streams arrive whole", streams)
+test("a node's questions are answered in fragments", fragments_to_nodes)
 test("forged tunnel packets", forged)
 test("forged tunnel packets of live flows", forged_live)
 test("a pod forges tunnel packets", pod_forges)
