@@ -10,27 +10,18 @@ import socket
 import threading
 import time
 
-from services import VIP4, VIP6, service, slices
+import services
+from services import Echo, alive, ask, service, slices, vips
 from stage import (FAR4, FAR6, NODE4, NODE6, Node, done, equal,
                    namespace_manifest, netpol, test, wait_for)
 
-def put(number, ends, target=8080, port=80, **spec):
-    """A service with a TCP and a UDP port, to these addresses."""
-    ends = [e if isinstance(e, tuple) else (e, {"ready": True}) for e in ends]
-    node.put(f"svc{number}.json",
-             service(number, [("t", "TCP", port), ("u", "UDP", port)], **spec),
-             *slices(number, [("t", "TCP", target), ("u", "UDP", target)],
-                     ends))
+
+def put(number, ends, **spec):
+    services.put(node, number, ends, **spec)
 
 
 def backends(number):
-    return sorted((b["address"], b["port"], b["protocol"])
-                  for b in node.ask("backend", "list")
-                  if b["service"]["name"] == f"svc{number}")
-
-
-def vips(number):
-    return VIP4.format(number), VIP6.format(number)
+    return services.backends(node, number)
 
 
 node = Node().start()
@@ -38,77 +29,6 @@ node.put("ns.json", namespace_manifest("s"))
 client = node.pod("s/c", {"app": "c"})
 ends = [node.pod(f"s/b{i}", {"app": "b"}) for i in range(2)]
 node.settled()
-
-
-class Echo:
-    """A server that says its name, TCP and UDP, both families."""
-
-    def __init__(self, netns, port, name):
-        self.name, self.peers = name.encode(), []
-        self.tcp, self.udp = netns.listen(port), netns.udp(port)
-        self.tcp.settimeout(0.2)
-        self.udp.settimeout(0.2)
-        self.stop = False
-        self.threads = [threading.Thread(target=t, daemon=True)
-                        for t in (self.accept, self.receive)]
-        for thread in self.threads:
-            thread.start()
-
-    def accept(self):
-        held = []
-        while not self.stop:
-            try:
-                sock, who = self.tcp.accept()
-            except TimeoutError:
-                continue
-            self.peers.append(who)
-            threading.Thread(target=self.talk, args=(sock,),
-                             daemon=True).start()
-            held.append(sock)
-
-    def talk(self, sock):
-        try:
-            sock.sendall(self.name + b" ")
-            while data := sock.recv(65536):
-                sock.sendall(data)
-        except OSError:
-            pass
-
-    def receive(self):
-        while not self.stop:
-            try:
-                data, who = self.udp.recvfrom(65536)
-            except TimeoutError:
-                continue
-            self.peers.append(who)
-            self.udp.sendto(self.name + b" " + data, who)
-
-
-def ask(netns, addr, port, proto="tcp", data=b"x", bind=None, seconds=3):
-    """Who answers, "" when nobody does."""
-    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
-    kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
-    with netns.open(family, kind) as sock:
-        sock.settimeout(seconds)
-        if bind:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("", bind))
-        try:
-            sock.connect((addr, port))
-            sock.sendall(data)
-            got = b""
-            while len(got.partition(b" ")[2]) < len(data):
-                more = sock.recv(65536)
-                if not more:
-                    return ""
-                got += more
-                if proto == "udp":
-                    break
-        except (TimeoutError, ConnectionError, OSError):
-            return ""
-        name, _, rest = got.partition(b" ")
-        assert rest == data, f"the echo: {len(rest)} bytes of {len(data)}"
-        return name.decode()
 
 
 echoes = [Echo(pod.ns, 8080, f"b{i}") for i, pod in enumerate(ends)]
@@ -191,12 +111,6 @@ def cut():
         equal(sock.recv(100), b"b0 ", "who")
         socks.append(sock)
 
-    def alive(sock):
-        try:
-            sock.sendall(b"x")
-            return sock.recv(100) == b"x"
-        except TimeoutError:
-            return False
     equal([alive(s) for s in socks], [True, True], "at first")
     put(22, ends[1].ips)
     wait_for("the other", lambda: ask(client.ns, vips(22)[0], 80) == "b1")
