@@ -3,11 +3,12 @@
 them, and who asks.
 """
 import errno
+import select
 import socket
 import struct
 import threading
 
-from stage import equal, wait_for
+from stage import equal, netpol, wait_for
 
 VIP4, VIP6 = "10.96.0.{}", "fd00:96::{}"
 LB4, LB6 = "198.18.0.{}", "2001:db8:1b::{}"
@@ -67,6 +68,13 @@ def ends_of(*pods, conditions=READY):
     return [(ip, conditions, pod.node.name) for pod in pods for ip in pod.ips]
 
 
+def allows(pod, cidrs, port):
+    """A policy: to this port of the pod, from these."""
+    return netpol(f"s/to-{pod.ns.name}", {"app": pod.ns.name}, ingress=[
+        {"from": [{"ipBlock": {"cidr": cidr}} for cidr in cidrs],
+         "ports": [{"protocol": p, "port": port} for p in ("TCP", "UDP")]}])
+
+
 def vips(number):
     return VIP4.format(number), VIP6.format(number)
 
@@ -111,6 +119,22 @@ def publish(where, number, ends, **spec):
     in_force(where, number, {e[0] for e in ends if e[1].get("ready", True)})
 
 
+def of_all_kinds(where, number, node_port, ends, nodes=(), **spec):
+    """A service with node ports, a load balancer and external addresses.
+    Return: the ways into it; @nodes: addresses of nodes."""
+    publish(where, number, ends, node_port=node_port, ingress=balanced(number),
+            externalIPs=list(external(number)), **spec)
+    return ([(a, node_port) for a in nodes] +
+            [(a, 80) for a in balanced(number) + external(number)])
+
+
+def roads(outside, v4, v6):
+    """The outside's routes to what of_all_kinds() makes: by this node."""
+    for net4, net6 in ((LB4, LB6), (EXTERNAL4, EXTERNAL6)):
+        outside.run("ip", "route", "replace", net4.format(0) + "/24", "via", v4)
+        outside.run("ip", "route", "replace", net6.format(0) + "/112", "via", v6)
+
+
 # ---- who serves ----------------------------------------------------------------
 
 class Echo:
@@ -124,6 +148,7 @@ class Echo:
         self.tcp, self.udp = netns.listen(port), netns.udp(port)
         self.tcp.settimeout(0.2)
         self.udp.settimeout(0.2)
+        self.udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         self.ended = False
         self.threads = [threading.Thread(target=t, daemon=True)
                         for t in (self.accept, self.receive)]
@@ -156,10 +181,13 @@ class Echo:
     def receive(self):
         while not self.ended:
             try:
-                data, who = self.udp.recvfrom(65536)
+                data, asked, _, who = self.udp.recvmsg(65536, 64)
             except TimeoutError:
                 continue
-            self.udp.sendto(self.says(who) + data, who)
+            # From the address that was asked, of the several a host may have.
+            asked = [(level, kind, info[:16] + bytes(4))
+                     for level, kind, info in asked]
+            self.udp.sendmsg([self.says(who) + data], asked, 0, who)
 
     def stop(self):
         self.ended = True
@@ -202,18 +230,36 @@ def outcome(netns, addr, port, proto="tcp", data=b"x", bind=None, source="",
 
 def exchange(sock, data=b"x"):
     """Send to an Echo, hear its name; "" when it ends the connection."""
-    sock.sendall(data)
-    got = b""
-    while len(got.partition(b" ")[2]) < len(data):
-        more = sock.recv(65536)
-        if not more:
+    if sock.type == socket.SOCK_DGRAM:
+        sock.send(data)
+        got = sock.recv(65536)
+    else:
+        got = swap(sock, data, lambda got: b" " in got and
+                   len(got) > got.index(b" ") + len(data))
+        if not got:
             return ""
-        got += more
-        if sock.type == socket.SOCK_DGRAM:
-            break
     name, _, rest = got.partition(b" ")
     assert rest == data, f"the echo: {len(rest)} bytes of {len(data)}"
     return name.decode()
+
+
+def swap(sock, data, enough):
+    """Send and hear at once, as who sends it all first may wait for an echo that
+    waits for him; b"" when the other side ends."""
+    left, got = memoryview(data), bytearray()
+    while left or not enough(got):
+        heard, free, _ = select.select([sock], [sock] if left else [], [],
+                                       sock.gettimeout())
+        if not heard and not free:
+            raise TimeoutError
+        if free:
+            left = left[sock.send(left):]
+        if heard:
+            more = sock.recv(1 << 20)
+            if not more:
+                return b""
+            got += more
+    return bytes(got)
 
 
 def ask(*args, **kw):
@@ -239,6 +285,12 @@ def retransmits(sock):
         socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]
 
 
+def seen(who, client):
+    """What an Echo that tells answers this client, by the family asked."""
+    v4, v6 = client
+    return lambda addr: f"{who}@{v6 if ':' in addr else v4}"
+
+
 def refused(netns, ways, protocols=PROTOCOLS, **kw):
     """Each (address, port) is refused by an answer to the first packet: what
     comes after TCP's second SYN (1 s) is not at once."""
@@ -261,14 +313,7 @@ def refused(netns, ways, protocols=PROTOCOLS, **kw):
 def alive(sock, data=b"still"):
     """Does an open connection to an Echo still talk?"""
     try:
-        sock.sendall(data)
-        got = b""
-        while len(got) < len(data):
-            more = sock.recv(len(data) - len(got))
-            if not more:
-                return False
-            got += more
-        return got == data
+        return swap(sock, data, lambda got: len(got) >= len(data)) == data
     except OSError:
         return False
 
