@@ -292,22 +292,32 @@ def seen(who, client):
 
 
 def refused(netns, ways, protocols=PROTOCOLS, **kw):
-    """Each (address, port) is refused by an answer to the first packet: what
-    comes after TCP's second SYN (1 s) is not at once."""
+    """Each (address, port) is refused; how many.  TCP by an answer to the first
+    SYN: what comes after the second (1 s) is not at once."""
     for addr, port in ways:
         for proto in protocols:
             what = f"{netns.name} at {addr} port {port} {proto}"
             with opened(netns, addr, proto, **kw) as sock:
-                try:
-                    sock.connect((addr, port))
-                    sock.send(b"x")
-                    raise AssertionError(f"{what}: {sock.recv(100)!r}")
-                except TimeoutError:
-                    raise AssertionError(f"{what}: silence") from None
-                except ConnectionRefusedError:
-                    if proto == "tcp":
-                        equal(retransmits(sock), 0, f"{what}: SYNs sent again")
+                if proto == "tcp":
+                    error = sock.connect_ex((addr, port))
+                    equal(errno.errorcode.get(error, error), "ECONNREFUSED", what)
+                    equal(retransmits(sock), 0, f"{what}: SYNs sent again")
+                else:
+                    sock.settimeout(0.5)
+                    wait_for(f"{what}: a refusal", lambda: told(sock, addr, port))
     return len(ways) * len(protocols)
+
+
+def told(sock, addr, port):
+    """Is a datagram refused?  Whoever sends ICMP errors may limit their rate."""
+    try:
+        sock.connect((addr, port))
+        sock.send(b"x")
+        raise AssertionError(f"an answer: {sock.recv(100)!r}")
+    except ConnectionRefusedError:
+        return True
+    except TimeoutError:
+        return False
 
 
 def alive(sock, data=b"still"):
