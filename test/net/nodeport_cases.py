@@ -13,9 +13,9 @@ import signal
 
 import services
 from cluster import FABRIC4, FABRIC6, Cluster, Fabric, Member
-from services import (EXTERNAL_ARGS, GOING, PROTOCOLS, Echo, alive, ask, balanced,
-                      ends_of, expect, external, outcome, put, refused, seen, talks,
-                      vips)
+from services import (EXTERNAL_ARGS, GOING, PROTOCOLS, READY, Echo, alive, ask, balanced,
+                      ends_of, expect, external, outcome, policies, put, refused,
+                      seen, talks, vips)
 from stage import Netns, equal, namespace_manifest, wait_for
 
 CLIENT4, CLIENT6 = "203.0.113.2", "2001:db8:77::2"
@@ -109,6 +109,20 @@ def both(scene):
                   {f"{near.ns.name}@{CLIENT[six]}",
                    f"{there.ns.name}@{of(node)[six]}"}, f"{addr} {proto}")
     return f"{ASKED * 2 * (len(ways) + 2)} answered"
+
+
+def of_hosts(scene):
+    """The backend is a process of the other node, by that node's address."""
+    n, _ = scene.new()
+    ways = services.of_all_kinds(scene.cluster, n, 30000 + n, [
+        (a, READY, scene.two.name) for a in of(scene.two)], of(scene.one))
+    with Echo(scene.two.ns, 8080, "host", tells=True):
+        asked = expect(scene.client, ways, seen("host", of(scene.one)))
+        asked += expect(scene.client, [(a, 30000 + n) for a in of(scene.two)],
+                        seen("host", CLIENT))
+        for addr, port in ways + [(v, 80) for v in vips(n)]:
+            equal(ask(scene.a.ns, addr, port).partition("@")[0], "host", addr)
+    return f"{asked} answered"
 
 
 def of_pods(scene):
@@ -271,23 +285,20 @@ def inner_local(scene):
 
 def policy(scene):
     """At a backend here the client is known; one over there sees node1."""
-    held = []
     for pod, client in ((scene.l, CLIENT), (scene.r, of(scene.one))):
-        n, ways = scene.new(pod, kinds=False)
-        for allow, answer in ((FABRIC, False), (client, True)):
-            cidrs = [f"{a}/{128 if ':' in a else 32}" for a in allow]
-            scene.cluster.put("p.json", services.allows(pod, cidrs, 8080))
-            wait_for("the policy", lambda: bool(ask(
-                scene.client, *ways[0], seconds=0.5)) == answer)
-            for way in ways:
-                for proto in PROTOCOLS:
-                    equal(ask(scene.client, *way, proto, seconds=10 if answer else 0.5),
-                          seen(pod.ns.name, client)(way[0]) if answer else "",
-                          f"{cidrs} at {way}")
-        scene.cluster.remove("p.json")
-        wait_for("no policy", lambda: ask(scene.client, *ways[0], seconds=0.5))
-        held.append(n)
-    return f"{len(held)} backends"
+        _, ways = scene.new(pod, kinds=False)
+        with policies(scene.cluster) as put_policies:
+            for allow, answer in ((FABRIC, False), (client, True)):
+                cidrs = [f"{a}/{128 if ':' in a else 32}" for a in allow]
+                put_policies(services.allows(pod.ns.name, cidrs, 8080))
+                wait_for("the policy", lambda: bool(ask(
+                    scene.client, *ways[0], seconds=0.5)) == answer)
+                for way in ways:
+                    for proto in PROTOCOLS:
+                        equal(ask(scene.client, *way, proto,
+                                  seconds=10 if answer else 0.5),
+                              seen(pod.ns.name, client)(way[0]) if answer else "",
+                              f"{cidrs} at {way}")
 
 
 def restart(scene):
@@ -332,6 +343,7 @@ def run_all(scene, test):
     for name, case in (
             ("a backend on another node sees this node", backend_far_away),
             ("a backend here sees the client, one over there the node", both),
+            ("a backend that is the other node's own", of_hosts),
             ("pods ask every node", of_pods),
             ("streams and fragments", much),
             ("a narrower way back", narrow),

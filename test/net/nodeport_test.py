@@ -10,10 +10,10 @@ import signal
 import frames
 import services
 from services import (EXTERNAL_ARGS, GOING, GONE, READY, Echo, alive, ask, balanced,
-                      ends_of, expect, external, opened, outcome, publish, put,
-                      refused, seen, talks, vips)
+                      ends_of, expect, external, opened, outcome, policies, publish,
+                      put, refused, seen, talks, vips)
 from stage import (FAR4, FAR6, NODE4, NODE6, Node, done, equal,
-                   namespace_manifest, netpol, test, wait_for)
+                   namespace_manifest, test, wait_for)
 
 OTHER4, OTHER6 = "192.0.2.7", "2001:db8::7"  # a second client outside
 # Every address of the node: two of the uplink, one of a device that leads nowhere.
@@ -96,6 +96,39 @@ def every_backend():
             assert 10 <= names.count("b0") <= 50, names.count("b0")
 
 
+def same_port():
+    """From one port by every way at once, to one backend: told apart."""
+    ways = of_all_kinds(17, 30017, ends_of(b0))
+    for six, port in ((False, 40200), (True, 40201)):
+        some = [w for w in ways if (":" in w[0]) == six]
+        socks = [talks(far, *way, bind=port) for way in some]
+        equal([who.partition("@")[0] for _, who in socks], ["b0"] * len(some), "who")
+        for i in range(20):
+            for way, (sock, _) in zip(some, socks):
+                assert alive(sock, f"{way} {i}".encode()), way
+        for sock, _ in socks:
+            sock.close()
+        datagrams = [opened(far, way[0], "udp", bind=port) for way in some]
+        for way, sock in zip(some, datagrams):
+            sock.connect(way)
+        for i in range(3):
+            for way, sock in zip(some, datagrams):
+                text = f"{way} {i}".encode()
+                equal(services.exchange(sock, text).partition("@")[0], "b0", way)
+        for sock in datagrams:
+            sock.close()
+    return f"{len(ways)} ways"
+
+
+def of_hosts():
+    """The backend is a process of the node: by its own address."""
+    ways = of_all_kinds(18, 30018, [(a, READY, node.name) for a in (NODE4, NODE6)])
+    with Echo(node.ns, 8080, "host", tells=True):
+        asked = expect(far, ways, seen("host", FAR))
+        asked += expect(c.ns, ways + [(v, 80) for v in vips(18)], seen("host", C))
+    return f"{asked} answered"
+
+
 def foreign():
     """An external address outside --external-ips is not served; the rest of
     its service is."""
@@ -114,34 +147,31 @@ def foreign():
 def only_its_ports():
     """What is no service's is the node's own: its sockets, or a refusal."""
     ways = of_all_kinds(15, 30015, ends_of(b0))
-    host = [Echo(node.ns, port, "host", tells=True) for port in (80, 8080, 20000)]
     for port in (80, 8080, 20000):
-        expect(far, [(a, port) for a in NODES], seen("host", FAR))
-        expect(c.ns, [(a, port) for a in NODES], seen("host", C))
-    far_echo = Echo(far, 80, "far", tells=True)
-    expect(node.ns, [(FAR4, 80), (FAR6, 80)], seen("far", (NODE4, NODE6)))
-    expect(far, ways, seen("b0", FAR))
-    for echo in host + [far_echo]:
-        echo.stop()
+        with Echo(node.ns, port, "host", tells=True):
+            expect(far, [(a, port) for a in NODES], seen("host", FAR))
+            expect(c.ns, [(a, port) for a in NODES], seen("host", C))
+            expect(far, ways, seen("b0", FAR))
+    with Echo(far, 80, "far", tells=True):
+        expect(node.ns, [(FAR4, 80), (FAR6, 80)], seen("far", (NODE4, NODE6)))
     refused(far, [(a, 30999) for a in NODES])
 
 
 def taken():
     """The node listens on the very number: the service has it; the socket has
     it again when the service is gone."""
-    host = Echo(node.ns, 30016, "host", tells=True)
-    expect(far, [(a, 30016) for a in NODES], seen("host", FAR))
-    held = [talks(far, a, 30016)[0] for a in NODES]
-    publish(node, 16, ends_of(b0), node_port=30016)
-    expect(far, [(a, 30016) for a in NODES], seen("b0", FAR))
-    equal([alive(s) for s in held], [True] * len(held), "what was open before")
-    node.remove("svc16.json")
-    wait_for("the socket", lambda: ask(far, NODE4, 30016) == f"host@{FAR4}")
-    expect(far, [(a, 30016) for a in NODES], seen("host", FAR))
-    equal([alive(s) for s in held], [True] * len(held), "what was open before")
-    for sock in held:
-        sock.close()
-    host.stop()
+    with Echo(node.ns, 30016, "host", tells=True):
+        expect(far, [(a, 30016) for a in NODES], seen("host", FAR))
+        held = [talks(far, a, 30016)[0] for a in NODES]
+        publish(node, 16, ends_of(b0), node_port=30016)
+        expect(far, [(a, 30016) for a in NODES], seen("b0", FAR))
+        equal([alive(s) for s in held], [True] * len(held), "what was open before")
+        node.remove("svc16.json")
+        wait_for("the socket", lambda: ask(far, NODE4, 30016) == f"host@{FAR4}")
+        expect(far, [(a, 30016) for a in NODES], seen("host", FAR))
+        equal([alive(s) for s in held], [True] * len(held), "what was open before")
+        for sock in held:
+            sock.close()
 
 
 # ---- nobody there ---------------------------------------------------------------
@@ -188,6 +218,27 @@ def terminating():
         sock.close()
 
 
+def datagrams_move():
+    """A client that keeps its UDP port is not kept by a backend that is gone."""
+    for addr in (NODE4, NODE6):
+        publish(node, 22, ends_of(b0), node_port=30022)
+        with opened(far, addr, "udp", seconds=1) as sock:
+            sock.connect((addr, 30022))
+
+            def who():
+                try:
+                    return services.exchange(sock).partition("@")[0]
+                except OSError:
+                    return ""
+            equal(who(), "b0", "at first")
+            publish(node, 22, ends_of(b1), node_port=30022)
+            wait_for("the other", lambda: who() == "b1")
+            publish(node, 22, [], node_port=30022)
+            wait_for("nobody", lambda: who() == "")
+            publish(node, 22, ends_of(b0), node_port=30022)
+            wait_for("the first again", lambda: who() == "b0")
+
+
 # ---- policy ---------------------------------------------------------------------
 
 def policy():
@@ -200,30 +251,26 @@ def policy():
         equal([ask(far, *w, proto, source=source, seconds=0.3) for w in some
                for proto in services.PROTOCOLS], [""] * 2 * len(some), source)
 
-    def only(port, *cidrs):
-        node.put("p.json", netpol("s/p", {"app": "b"}, ingress=[
-            {"from": [{"ipBlock": {"cidr": cidr}} for cidr in cidrs],
-             "ports": [{"protocol": p, "port": port} for p in ("TCP", "UDP")]}]))
+    with policies(node) as put_policies:
+        def only(port, *cidrs):
+            put_policies(services.allows("b", cidrs, port))
 
-    only(8080, f"{OTHER4}/32", f"{FAR6}/128")
-    wait_for("the policy", lambda: not ask(far, NODE4, 30025, seconds=0.3))
-    expect(far, four, f"b0@{OTHER4}", source=OTHER4)
-    expect(far, six, f"b0@{FAR6}", source=FAR6)
-    closed(FAR4, four)
-    closed(OTHER6, six)
-    assert node.drops().get(("FROM_NET", "POLICY_INGRESS"), 0) or \
-        node.drops().get(("TO_POD", "POLICY_INGRESS"), 0), node.drops()
-    for port in (30025, 80):
-        only(port, "0.0.0.0/0", "::/0")
-        wait_for("the policy", lambda: not ask(
-            far, NODE4, 30025, source=OTHER4, seconds=0.3))
-        closed(FAR6, six)
-        closed(OTHER4, four)
-    only(8080, "0.0.0.0/0", "::/0")
-    wait_for("the policy", lambda: ask(far, NODE4, 30025, seconds=0.3))
+        only(8080, f"{OTHER4}/32", f"{FAR6}/128")
+        wait_for("the policy", lambda: not ask(far, NODE4, 30025, seconds=0.3))
+        expect(far, four, f"b0@{OTHER4}", source=OTHER4)
+        expect(far, six, f"b0@{FAR6}", source=FAR6)
+        closed(FAR4, four)
+        closed(OTHER6, six)
+        for port in (30025, 80):
+            only(port, "0.0.0.0/0", "::/0")
+            wait_for("the policy", lambda: not ask(
+                far, NODE4, 30025, source=OTHER4, seconds=0.3))
+            closed(FAR6, six)
+            closed(OTHER4, four)
+            only(8080, "0.0.0.0/0", "::/0")
+            wait_for("the policy", lambda: ask(far, NODE4, 30025, source=OTHER4))
+            expect(far, ways, seen("b0", FAR))
     expect(far, ways, seen("b0", FAR))
-    node.remove("p.json")
-    wait_for("no policy", lambda: not node.ask("policy", "list"))
 
 
 def cut():
@@ -235,14 +282,12 @@ def cut():
     publish(node, 26, ends_of(b1), node_port=30026)
     wait_for("the other", lambda: ask(far, NODE4, 30026) == f"b1@{FAR4}")
     equal([alive(s) for s in held], [True, True], "with another backend")
-    node.put("p.json", netpol("s/p", {"app": "b"}, ingress=[
-        {"from": [{"ipBlock": {"cidr": f"{FAR4}/32"}}]}]))
-    wait_for("cut", lambda: not alive(held[1]))
-    equal(alive(held[0]), True, "the one that is allowed")
-    node.put("p.json", netpol("s/p", {"app": "b"}, ingress=[]))
-    wait_for("cut", lambda: not alive(held[0]))
-    node.remove("p.json")
-    wait_for("no policy", lambda: not node.ask("policy", "list"))
+    with policies(node) as put_policies:
+        put_policies(services.allows("b", [f"{FAR4}/32"], 8080))
+        wait_for("cut", lambda: not alive(held[1]))
+        equal(alive(held[0]), True, "the one that is allowed")
+        put_policies(services.allows("b", [], 8080))
+        wait_for("cut", lambda: not alive(held[0]))
     for sock in held:
         sock.close()
 
@@ -314,11 +359,14 @@ test("outside: every kind of address, and the backend sees the client", from_out
 test("pods: every kind of address, and the backend sees the pod", from_pods)
 test("streams and fragments", much)
 test("every backend is used", every_backend)
+test("one client's port, every way at once", same_port)
+test("a backend that is the node's own", of_hosts)
 test("external addresses outside --external-ips are not served", foreign)
 test("what is no service's port is the node's own", only_its_ports)
 test("a service has a node port that a socket listens on too", taken)
 test("no endpoints: refused at once", nobody)
 test("endpoints that terminate are the last resort; what is open stays", terminating)
+test("a UDP client's backend is gone: another", datagrams_move)
 test("policy is judged on the backend, with the client's address", policy)
 test("a live connection is cut by policy alone", cut)
 test("kill -9 and start: connections go on, new ones are answered", restart)

@@ -10,7 +10,7 @@ import time
 
 import services
 from services import (EXTERNAL_ARGS, PROTOCOLS, Echo, ask, balanced, ends_of,
-                      expect, outcome, publish, put, refused, seen, service, slices,
+                      expect, outcome, publish, put, refused, service, slices,
                       vips)
 from stage import (FAR4, FAR6, NODE4, NODE6, Node, done, equal,
                    namespace_manifest, test, wait_for)
@@ -247,9 +247,8 @@ def pods_only():
     publish(node, 31, [])
     publish(node, 31, ends_of(pods[1]))
     expect(c.ns, [(a, 80) for a in vips(31)], "b1")
-    host = Echo(node.ns, 30030, "host")
-    expect(far, [(a, 30030) for a in NODES], "host")
-    host.stop()
+    with Echo(node.ns, 30030, "host"):
+        expect(far, [(a, 30030) for a in NODES], "host")
     node.stop()
     node.args = list(EXTERNAL_ARGS)
     node.start()

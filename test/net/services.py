@@ -2,6 +2,7 @@
 """services.py - Services and their EndpointSlices, in namespace s; who serves
 them, and who asks.
 """
+import contextlib
 import errno
 import select
 import socket
@@ -68,11 +69,24 @@ def ends_of(*pods, conditions=READY):
     return [(ip, conditions, pod.node.name) for pod in pods for ip in pod.ips]
 
 
-def allows(pod, cidrs, port):
-    """A policy: to this port of the pod, from these."""
-    return netpol(f"s/to-{pod.ns.name}", {"app": pod.ns.name}, ingress=[
+def allows(app, cidrs, port):
+    """A policy: to this port of pods of this app, from these."""
+    return netpol(f"s/to-{app}", {"app": app}, ingress=[
         {"from": [{"ipBlock": {"cidr": cidr}} for cidr in cidrs],
-         "ports": [{"protocol": p, "port": port} for p in ("TCP", "UDP")]}])
+         "ports": [{"protocol": p, "port": port} for p in ("TCP", "UDP")]}
+    ] if cidrs else [])
+
+
+@contextlib.contextmanager
+def policies(where):
+    """A function that puts policies in force, for a while."""
+    where.put("p.json")
+    try:
+        yield lambda *made: where.put("p.json", *made)
+    finally:
+        where.remove("p.json")
+        for node in getattr(where, "nodes", [where]):
+            wait_for("no policy", lambda: not node.ask("policy", "list"))
 
 
 def vips(number):
@@ -188,6 +202,12 @@ class Echo:
             asked = [(level, kind, info[:16] + bytes(4))
                      for level, kind, info in asked]
             self.udp.sendmsg([self.says(who) + data], asked, 0, who)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
     def stop(self):
         self.ended = True

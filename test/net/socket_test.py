@@ -16,7 +16,7 @@ import traceback
 
 import services
 from services import (PROTOCOLS, Echo, alive, balanced, ends_of, exchange, opened,
-                      publish, put, talks, vips)
+                      publish, talks, vips)
 from stage import (BUILD, NODE4, NODE6, Node, Skip, done, equal,
                    namespace_manifest, run, test, wait_for)
 
@@ -188,11 +188,10 @@ def not_a_service():
     """Everything else of the cgroup is as it was: the node's own sockets, pods by
     their addresses, the outside."""
     new(12, b0)
-    own = Echo(host, 30912, "host")
-    answered(host, [(a, 30912) for a in (NODE4, NODE6, *LOOPBACKS)], "host")
+    with Echo(host, 30912, "host"):
+        answered(host, [(a, 30912) for a in (NODE4, NODE6, *LOOPBACKS)], "host")
     answered(host, [(a, 8080) for a in (*b1.ips, *mapped(b1.ips))], "b1")
     answered(host, [(a, 80) for a in ("192.0.2.2", "2001:db8::2")], "far")
-    own.stop()
     answered(c.ns, [(a, 8080) for a in b1.ips], "b1", group="pods")
 
 

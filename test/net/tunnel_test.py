@@ -13,7 +13,7 @@ import time
 import frames as f
 from cluster import (FABRIC4, FABRIC6, Cluster, Fabric, Member,
                      hosts_and_outside, pods_reach_pods)
-from services import VIP4, VIP6, service, slices
+from services import VIP4, VIP6, Echo, outcome, service, slices
 from stage import (BUILD, connect, connects, datagram, done, equal, namespace_manifest,
                    netpol, ping, test, wait_for)
 
@@ -173,6 +173,15 @@ def streams():
         mine.close()
         other.close()
     return f"{total >> 20} MB"
+
+
+def fragments_to_nodes():
+    """What another node's pod answers a node in fragments arrives."""
+    with Echo(b.ns, 7300, "b"):
+        for ip in b.ips:
+            for size in (1000, MTU, 4000):
+                equal(outcome(one.ns, ip, 7300, "udp", os.urandom(size)), "b",
+                      f"{size} bytes of {ip}")
 
 
 # ---- forgery ------------------------------------------------------------------
@@ -424,6 +433,7 @@ test("services with backends on another node", services_far_away)
 test("IPv4: the MTU is the tunnel's", fits, b.v4)
 test("IPv6: the MTU is the tunnel's", fits, b.v6)
 test("streams arrive whole", streams)
+test("a node's datagrams are answered in fragments", fragments_to_nodes)
 test("forged tunnel packets", forged)
 test("forged tunnel packets of live flows", forged_live)
 test("a pod forges tunnel packets", pod_forges)
