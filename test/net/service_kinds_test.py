@@ -157,7 +157,8 @@ def sources():
             before = node.drops().get(("FROM_NET", "SERVICE_SOURCE"), 0)
             equal(outcome(far, lb, 80, proto, source=outside, seconds=1), "",
                   f"{outside} at {lb}")
-            assert node.drops().get(("FROM_NET", "SERVICE_SOURCE"), 0) > before
+            drops = node.drops()
+            assert drops.get(("FROM_NET", "SERVICE_SOURCE"), 0) > before, drops
     expect(far, [(a, 30020) for a in NODES], "b0")
     expect(far, [(a, 80) for a in services.external(20)], "b0")
     expect(c.ns, [(a, 80) for a in vips(20)], "b0")
