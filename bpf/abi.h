@@ -66,28 +66,26 @@ enum dir { DIR_INGRESS = 0, DIR_EGRESS = 1, DIR__COUNT };
 	X(NO_FLOW, "a TCP packet that is no SYN belongs to no live flow")      \
 	X(NO_BACKEND, "the service has no backend")                            \
 	X(NO_NODE, "the node of the destination pod is not known")             \
-	X(SPOOF_TUNNEL, "the tunnel's sender is not the node of the source")   \
-	X(SERVICE_SOURCE, "the service's source ranges do not hold the client")
+	X(SPOOF_TUNNEL, "the tunnel's sender is not the node of the source")
 
 #define DROP_ENUM(name, text) DROP_##name,
 enum drop { DROP_NONE = 0, DROP_REASONS(DROP_ENUM) DROP__COUNT };
 
 /* Things worth counting that are not drops.  Append only. */
-#define COUNTERS(X)                                                          \
-	X(FLOW_OPENED, "flows opened")                                       \
-	X(FLOW_MOVED, "flows moved to the main table")                       \
-	X(FLOW_DEGRADED, "flows kept half-open: table or pod's share full")  \
-	X(FLOW_STALE, "flows judged anew after a change")                    \
-	X(FLOW_CUT, "flows cut by a change of policy")                       \
-	X(FLOW_ENDED, "flows ended and swept")                               \
-	X(EVENT_LOST, "events lost because the ring was full or limited")    \
-	X(AUDIT, "packets that policy would have dropped (audit mode)")      \
-	X(TOO_BIG_SENT, "ICMP too-big messages sent")                        \
-	X(NEIGHBOUR_ANSWERED, "ARP and neighbour solicitations answered")    \
-	X(NAT_RETRY, "masquerade ports tried and found taken")               \
-	X(TAG_MISMATCH, "flow entries recycled under a reader's eyes")       \
-	X(SERVICE_REFUSED, "ICMP errors sent for services without backends") \
-	X(SOCKET_TRANSLATED, "sockets that were given a backend")
+#define COUNTERS(X)                                                         \
+	X(FLOW_OPENED, "flows opened")                                      \
+	X(FLOW_MOVED, "flows moved to the main table")                      \
+	X(FLOW_DEGRADED, "flows kept half-open: table or pod's share full") \
+	X(FLOW_STALE, "flows judged anew after a change")                   \
+	X(FLOW_CUT, "flows cut by a change of policy")                      \
+	X(FLOW_ENDED, "flows ended and swept")                              \
+	X(EVENT_LOST, "events lost because the ring was full or limited")   \
+	X(AUDIT, "packets that policy would have dropped (audit mode)")     \
+	X(TOO_BIG_SENT, "ICMP too-big messages sent")                       \
+	X(NEIGHBOUR_ANSWERED, "ARP and neighbour solicitations answered")   \
+	X(NAT_RETRY, "masquerade ports tried and found taken")              \
+	X(TAG_MISMATCH, "flow entries recycled under a reader's eyes")      \
+	X(SERVICE_REFUSED, "clients told that a service has no backend")
 
 #define COUNTER_ENUM(name, text) COUNTER_##name,
 enum counter { COUNTERS(COUNTER_ENUM) COUNTER__COUNT };
@@ -382,27 +380,25 @@ struct service_key {
 _Static_assert(sizeof(struct service_key) == 24, "service_key layout");
 
 enum service_flags {
-	/* The places are a table (Maglev): the flow's hash chooses among all,
-	 * with affinity the client's address alone. */
-	SERVICE_TABLE = 1 << 0,
 	/* Clients from outside the cluster get only the first @local places
-	 * (externalTrafficPolicy Local), others all; of a table, the rest. */
-	SERVICE_OUTER_LOCAL = 1 << 1,
-	/* Only clients that the map of sources has under @id. */
-	SERVICE_SOURCES = 1 << 2,
+	 * (externalTrafficPolicy Local), others all. */
+	SERVICE_OUTER_LOCAL = 1 << 0,
+	/* The first @local places are for those alone: none of them is ready,
+	 * and others are. */
+	SERVICE_LOCAL_APART = 1 << 1,
 };
 
 /*
  * service - its backends stand in the map of backends at first, first + 1, …,
  * those of this node ahead of the others, each part sorted by (addr, port) as
- * memory; a table is sorted by nothing.  A new set is written elsewhere before
- * the service's value is replaced.
+ * memory.  A new set is written elsewhere before the service's value is
+ * replaced.
  */
 struct service {
 	__u32 first;
 	__u32 count;    /* 0: it has no backend */
 	__u32 local;    /* how many of them are on this node */
-	__u32 id;       /* of its port, in sources and affinities */
+	__u32 id;       /* of its port, among affinities */
 	__u32 affinity; /* seconds that a client keeps its backend; 0: none */
 	__u8 flags;     /* enum service_flags */
 	__u8 zero[7];
@@ -428,15 +424,6 @@ static inline __u32 service_tag(const struct service_key *key)
 	       key->vip.word[3] * 7 ^ ((__u32)key->port << 8 | key->proto);
 }
 
-/* source_key - key of the trie of source ranges; IPv4 lengths are 128 + n. */
-struct source_key {
-	__u32 bits;     /* 32 to 160: significant bits of what follows */
-	__u32 id;       /* struct service */
-	__be32 addr[4]; /* struct addr, without its alignment */
-};
-_Static_assert(sizeof(struct source_key) == 24, "source_key layout");
-#define SOURCE_BITS_FIXED 32u
-
 /* affinity - who answered a client of a service last, and when. */
 struct affinity_key {
 	struct addr client;
@@ -453,27 +440,9 @@ struct affinity {
 };
 _Static_assert(sizeof(struct affinity) == 24, "affinity layout");
 
-/* socket_key - a backend that a socket was given in place of a service. */
-struct socket_key {
-	__u64 cookie; /* of the socket */
-	struct addr addr;
-	__be16 port;
-	__u8 zero[6];
-};
-_Static_assert(sizeof(struct socket_key) == 32, "socket_key layout");
-
-struct socket_peer {
-	struct addr vip; /* what it asked for */
-	__be16 port;
-	__u8 zero[6];
-};
-_Static_assert(sizeof(struct socket_peer) == 24, "socket_peer layout");
-
 #define SERVICE_MAX  65536u
 #define BACKEND_MAX  262144u
-#define SOURCE_MAX   65536u
 #define AFFINITY_MAX 65536u
-#define SOCKET_MAX   65536u
 
 /* ---- epochs ---------------------------------------------------------- */
 

@@ -175,7 +175,12 @@ int to_net(struct __sk_buff *skb)
 	info = bpf_map_lookup_elem(&addrs, &pkt.tuple.saddr);
 	if (info && info->endpoint)
 		return drop(skb, &pkt, NULL, DROP_SPOOF_ADDRESS);
-	return TC_ACT_UNSPEC;
+	/* The node's own answers to who asked one of its services. */
+	if (!config.full || parse_l4(skb, &pkt) || pkt.icmp_error)
+		return TC_ACT_UNSPEC;
+	pkt.from = stack_from(skb);
+	r = follow(skb, &pkt);
+	return r == FOLLOW_MISS ? TC_ACT_UNSPEC : r;
 }
 
 /* ---- what devices carry: it never changes (design D9) ------------------ */

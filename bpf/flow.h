@@ -167,7 +167,8 @@ static __always_inline bool flow_fits(__u16 owner, __u32 more)
 {
 	const __u32 *n = held_of(owner);
 
-	if (n && *n + more <= config.share)
+	/* Nobody's: what the node forwards from outside to another node. */
+	if (!owner || (n && *n + more <= config.share))
 		return true;
 	count(COUNTER_FLOW_DEGRADED);
 	return false;
@@ -332,7 +333,8 @@ __noinline int flow_exit_stands(void)
 		return 0;
 	source = s->flow.other.saddr; /* 6.1 wants keys on the stack */
 	if (!(s->flow.flags & FLOW_XLATE_IN) ||
-	    s->flow.way[0].to != WHERE_NET ||
+	    (s->flow.way[0].to != WHERE_NET &&
+	     s->flow.way[0].to != WHERE_TUNNEL) ||
 	    addr_equal(&source, &s->far.other.saddr))
 		return 1;
 	info = bpf_map_lookup_elem(&addrs, &source);

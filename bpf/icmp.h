@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* icmp.h - the ICMP errors that a router owes a pod, made in place. */
+/* icmp.h - the ICMP errors that a router owes a sender, made in place. */
 #pragma once
 
 #include <linux/pkt_cls.h>
@@ -24,13 +24,43 @@ static __always_inline __u32 csum_add(const void *p, __u32 len, __u32 seed)
 	return (__u32)bpf_csum_diff(NULL, 0, (void *)p, len, seed);
 }
 
+/* To whom sent it: from the gateway, or from whom it was sent to. */
+static __always_inline void icmp_turn(struct ethhdr *eth, bool from_net)
+{
+	__u8 own[ETH_ALEN];
+
+	__builtin_memcpy(own, eth->h_dest, ETH_ALEN);
+	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
+	if (from_net)
+		__builtin_memcpy(eth->h_source, own, ETH_ALEN);
+	else
+		__builtin_memcpy(eth->h_source, config_plain()->gw_mac,
+		                 ETH_ALEN);
+}
+
+/* Who we are to the sender. */
+static __always_inline void icmp_source(struct __sk_buff *skb,
+                                        const struct pkt *pkt, struct addr *to)
+{
+	const int family = pkt->v6 ? FAMILY_V6 : FAMILY_V4;
+	__u32 ifindex = skb->ifindex;
+	const struct uplink *up;
+
+	__builtin_memcpy(to, &config_plain()->gateway[family], sizeof(*to));
+	if (pkt->hook != HOOK_FROM_NET)
+		return;
+	up = bpf_map_lookup_elem(&uplinks, &ifindex);
+	if (up)
+		*to = up->addr[family];
+}
+
 /*
  * Put Ethernet, IP, ICMP and the quote in place of the frame.
  *
  * @ip_len: bytes of @ip.  Return: 0 or -errno.
  */
-static __always_inline long icmp_store(struct __sk_buff *skb, const void *ip,
-                                       __u32 ip_len,
+static __always_inline long icmp_store(struct __sk_buff *skb, bool from_net,
+                                       const void *ip, __u32 ip_len,
                                        const struct icmp_head *head,
                                        const __u8 *quote)
 {
@@ -38,8 +68,7 @@ static __always_inline long icmp_store(struct __sk_buff *skb, const void *ip,
 	long r;
 
 	r = bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth));
-	__builtin_memcpy(eth.h_dest, eth.h_source, ETH_ALEN);
-	__builtin_memcpy(eth.h_source, config_plain()->gw_mac, ETH_ALEN);
+	icmp_turn(&eth, from_net);
 	r = r ? r
 	      : bpf_skb_change_tail(
 			skb, ETH_HLEN + ip_len + sizeof(*head) + QUOTE, 0);
@@ -58,20 +87,23 @@ __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *pkt,
 {
 	struct scratch *s = scratch_get();
 	struct iphdr ip = {};
+	struct addr own;
 
 	if (!pkt || !head || !s)
 		return -1;
+	icmp_source(skb, pkt, &own);
 	ip.version = 4;
 	ip.ihl = 5;
 	ip.ttl = 64;
 	ip.protocol = IPPROTO_ICMP;
 	ip.tot_len = bpf_htons(sizeof(ip) + sizeof(*head) + QUOTE);
-	ip.saddr = config.gateway[FAMILY_V4].word[3];
+	ip.saddr = own.word[3];
 	ip.daddr = pkt->tuple.saddr.word[3];
 	ip.check = csum_fold(csum_add(&ip, sizeof(ip), 0));
 	head->check = csum_fold(
 		csum_add(s->bytes, QUOTE, csum_add(head, sizeof(*head), 0)));
-	return (int)icmp_store(skb, &ip, sizeof(ip), head, s->bytes);
+	return (int)icmp_store(skb, pkt->hook == HOOK_FROM_NET, &ip, sizeof(ip),
+	                       head, s->bytes);
 }
 
 __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *pkt,
@@ -81,24 +113,38 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *pkt,
 	__be32 tail[2] = {bpf_htonl(sizeof(*head) + QUOTE),
 	                  bpf_htonl(IPPROTO_ICMPV6)};
 	struct ipv6hdr ip = {};
+	struct addr own;
 	__u32 sum;
 
 	if (!pkt || !head || !s)
 		return -1;
+	icmp_source(skb, pkt, &own);
 	ip.version = 6;
 	ip.hop_limit = 64;
 	ip.nexthdr = IPPROTO_ICMPV6;
 	ip.payload_len = bpf_htons(sizeof(*head) + QUOTE);
-	__builtin_memcpy(&ip.saddr, &config_plain()->gateway[FAMILY_V6], 16);
+	__builtin_memcpy(&ip.saddr, &own, 16);
 	__builtin_memcpy(&ip.daddr, &pkt->tuple.saddr, 16);
 	sum = csum_add(&ip.saddr, 32, csum_add(tail, sizeof(tail), 0));
 	sum = csum_add(head, sizeof(*head), sum);
 	head->check = csum_fold(csum_add(s->bytes, QUOTE, sum));
-	return (int)icmp_store(skb, &ip, sizeof(ip), head, s->bytes);
+	return (int)icmp_store(skb, pkt->hook == HOOK_FROM_NET, &ip, sizeof(ip),
+	                       head, s->bytes);
+}
+
+/* What was made of the packet goes back to who sent it. */
+static __always_inline int icmp_send(struct __sk_buff *skb,
+                                     const struct pkt *pkt)
+{
+	if (pkt->hook == HOOK_FROM_POD)
+		return (int)bpf_redirect_peer(skb->ifindex, 0);
+	skb->mark = MARK_DECIDED;
+	return (int)bpf_redirect(skb->ifindex, 0);
 }
 
 /*
- * icmp_error - turn the packet into an ICMP error for the pod that sent it.
+ * icmp_error - turn the packet into an ICMP error for who sent it, a pod or
+ * somebody behind the uplink.
  *
  * @type4, @type6: type << 8 | code.  @info: the 32 bits behind the checksum,
  * host order (RFC 1191 4, RFC 4443 3.2).  Nothing is sent about a fragment
@@ -113,7 +159,8 @@ __noinline int icmp_error(struct __sk_buff *skb, const struct pkt *pkt,
 	__u32 type;
 	int r;
 
-	if (!pkt || !s || pkt->hook != HOOK_FROM_POD ||
+	if (!pkt || !s ||
+	    (pkt->hook != HOOK_FROM_POD && pkt->hook != HOOK_FROM_NET) ||
 	    pkt->frag == FRAG_LATER || pkt->icmp_error)
 		return TC_ACT_SHOT;
 	__builtin_memset(s->bytes, 0, QUOTE);
@@ -134,7 +181,7 @@ __noinline int icmp_error(struct __sk_buff *skb, const struct pkt *pkt,
 	            : icmp4_error(skb, pkt, &head);
 	if (r)
 		return TC_ACT_SHOT;
-	return (int)bpf_redirect_peer(skb->ifindex, 0);
+	return icmp_send(skb, pkt);
 }
 
 /* The types of one error in both families, for icmp_error(). */

@@ -69,15 +69,6 @@ struct {
 	__type(value, struct backend);
 } backends SEC(".maps");
 
-/* Who may ask a service that asks where its clients are. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(max_entries, SOURCE_MAX);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct source_key);
-	__type(value, __u32); /* 1 */
-} sources SEC(".maps");
-
 /* Clients that keep their backends; the oldest make room. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -85,14 +76,6 @@ struct {
 	__type(key, struct affinity_key);
 	__type(value, struct affinity);
 } affinities SEC(".maps");
-
-/* Sockets that were given a backend; the oldest make room. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, SOCKET_MAX);
-	__type(key, struct socket_key);
-	__type(value, struct socket_peer);
-} sockets SEC(".maps");
 
 /* What each policy slot holds, by slot number. */
 struct {

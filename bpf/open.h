@@ -12,6 +12,7 @@
 #include "flow.h"
 #include "nat.h"
 #include "neighbour.h"
+#include "refuse.h"
 #include "route.h"
 #include "service.h"
 
@@ -47,11 +48,17 @@ static __always_inline void translated_undo(struct scratch *s)
 		flow_set(f, FLOW_DEAD);
 }
 
-/* The source that the far side sees, in scratch.flow.other; not its port. */
+/*
+ * The source that the far side sees, in scratch.flow.other; not its port.  Into
+ * the tunnel it is the address that the client's side knows us by.
+ */
 static __always_inline int translated_source(struct scratch *s,
-                                             const struct pkt *pkt)
+                                             const struct pkt *pkt,
+                                             __u32 came_by)
 {
-	__u32 ifindex = s->flow.way[0].ifindex;
+	__u32 ifindex = s->flow.way[0].to == WHERE_TUNNEL
+	                        ? came_by
+	                        : s->flow.way[0].ifindex;
 	struct flow_tuple *far = &s->flow.other;
 	const struct uplink *uplink;
 
@@ -75,12 +82,13 @@ static __always_inline int translated_source(struct scratch *s,
 /* Both entries of the flow in scratch, but for the far one's tag and port. */
 static __always_inline int translated_make(struct scratch *s,
                                            const struct pkt *pkt,
-                                           const struct judgement *j)
+                                           const struct judgement *j,
+                                           __u32 came_by)
 {
 	int why;
 
 	s->flow.other = pkt->tuple;
-	why = translated_source(s, pkt);
+	why = translated_source(s, pkt, came_by);
 	if (why)
 		return why;
 	s->far = s->flow;
@@ -135,12 +143,13 @@ static __always_inline int translated_insert(struct scratch *s)
 __noinline int open_translated(struct __sk_buff *skb, struct pkt *pkt,
                                const struct judgement *j)
 {
+	const __u32 came_by = *(volatile __u32 *)&skb->ifindex;
 	struct scratch *s = scratch_get();
 	int why;
 
 	if (!pkt || !j || !s)
 		return TC_ACT_SHOT;
-	why = translated_make(s, pkt, j);
+	why = translated_make(s, pkt, j, came_by);
 	if (!why)
 		why = nat_pick(skb, pkt->tuple.proto, pkt->xlate);
 	if (why)
@@ -254,6 +263,8 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 	if (goes_by_tunnel(j)) {
 		way_to_node(&s->flow.way[0], j->node[1]);
 		s->flow.way[1].from = FROM_TUNNEL;
+		if (pkt->hook == HOOK_FROM_NET)
+			pkt->xlate |= XLATE_MASQ; /* answers come to us */
 		return open_either(skb, pkt, j);
 	}
 	why = route_exit(skb, pkt, &way);
@@ -262,7 +273,7 @@ static __always_inline int open_route(struct __sk_buff *skb, struct pkt *pkt,
 	s->flow.way[0].to = way.to;
 	s->flow.way[0].ifindex = way.ifindex;
 	s->flow.way[0].mtu = way.mtu;
-	if (config.masquerade && !j->no_masq)
+	if ((config.masquerade && !j->no_masq) || pkt->hook == HOOK_FROM_NET)
 		pkt->xlate |= XLATE_MASQ;
 	s->flow.way[1].from = FROM_NET;
 	return open_either(skb, pkt, j);
@@ -280,6 +291,16 @@ static __always_inline int open_way_back(struct flow *f,
 	f->way[0].from = ep->ifindex;
 	way_to_pod(&f->way[1], ep);
 	return DROP_NONE;
+}
+
+/* No backend for the client.  Where nobody gets any, he is told. */
+static __always_inline int open_none(struct __sk_buff *skb,
+                                     const struct pkt *pkt,
+                                     const struct judgement *j, int why)
+{
+	int verdict = drop(skb, pkt, j, why);
+
+	return pkt->xlate & XLATE_REFUSE ? refuse(skb, pkt) : verdict;
 }
 
 __noinline int open_from_pod(struct __sk_buff *skb, struct pkt *pkt)
@@ -300,7 +321,7 @@ __noinline int open_from_pod(struct __sk_buff *skb, struct pkt *pkt)
 	if (spoof)
 		return drop(skb, pkt, &j, spoof);
 	if (none)
-		return drop(skb, pkt, &j, none);
+		return open_none(skb, pkt, &j, none);
 	if (why)
 		return drop(skb, pkt, &j, why);
 	if (!opens(pkt))
@@ -345,22 +366,46 @@ __noinline int open_to_pod(struct __sk_buff *skb, struct pkt *pkt)
 	return open_finish(skb, pkt, &j);
 }
 
-/* From the wire to a pod here; the rest is the stack's. */
+/* Answers leave by the device that the question came from. */
+static __always_inline void open_way_out(struct __sk_buff *skb, struct flow *f)
+{
+	__u32 ifindex = skb->ifindex;
+	const struct uplink *up = bpf_map_lookup_elem(&uplinks, &ifindex);
+
+	f->way[0].from = FROM_NET;
+	f->way[1].to = WHERE_NET;
+	f->way[1].ifindex = ifindex;
+	f->way[1].mtu = up ? up->mtu : 0;
+}
+
+/* A source that the wire does not bring. */
+static __always_inline bool is_spoof(const struct judgement *j)
+{
+	return j->endpoint[0] || j->local[0] || j->from_pool ||
+	       comes_by_tunnel(j);
+}
+
+/*
+ * From the wire to a pod here, or to a service: its backend may be anywhere.
+ * The rest is the stack's.
+ */
 __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 {
 	struct scratch *s = scratch_get();
-	const struct endpoint *ep;
+	int none = DROP_NONE, why;
 	struct judgement j;
-	__u32 number;
-	int why;
 
 	if (!pkt || !s)
 		return TC_ACT_SHOT;
+	s->wire = pkt->tuple;
+	if (config.full && opens(pkt))
+		none = service_pick(pkt);
 	why = judge(&pkt->tuple, &j);
-	if (j.endpoint[0] || j.local[0] || j.from_pool || comes_by_tunnel(&j))
+	if (is_spoof(&j))
 		return drop(skb, pkt, &j, DROP_SPOOF_ADDRESS);
-	number = j.endpoint[1];
-	if (!number) {
+	if (none)
+		return open_none(skb, pkt, &j, none);
+	if (!j.endpoint[1] && !(pkt->xlate & XLATE_SERVICE)) {
 		if (j.pool)
 			return drop(skb, pkt, &j, DROP_NO_POD);
 		if (pkt->frag == FRAG_FIRST)
@@ -373,24 +418,9 @@ __noinline int open_from_net(struct __sk_buff *skb, struct pkt *pkt)
 		return drop(skb, pkt, &j, why);
 	if (!opens(pkt))
 		return drop(skb, pkt, &j, DROP_NO_FLOW);
-	ep = bpf_map_lookup_elem(&endpoints, &number);
-	if (!ep)
-		return drop(skb, pkt, &j, DROP_NO_POD);
 	flow_begin(&s->flow, pkt, &j);
-	s->flow.way[0].from = FROM_NET;
-	way_to_pod(&s->flow.way[0], ep);
-	s->flow.way[1].from = ep->ifindex;
-	{
-		/* Answers leave by the device that the question came from. */
-		__u32 ifindex = skb->ifindex;
-		const struct uplink *up =
-			bpf_map_lookup_elem(&uplinks, &ifindex);
-
-		s->flow.way[1].to = WHERE_NET;
-		s->flow.way[1].ifindex = ifindex;
-		s->flow.way[1].mtu = up ? up->mtu : 0;
-	}
-	return open_finish(skb, pkt, &j);
+	open_way_out(skb, &s->flow);
+	return open_route(skb, pkt, &j, s);
 }
 
 /* From the pods and processes of another node; to a pod here, or to us. */

@@ -30,7 +30,8 @@ enum frag { FRAG_NONE, FRAG_FIRST, FRAG_LATER };
 enum xlate {
 	XLATE_SERVICE = 1 << 0, /* to a backend instead of the service */
 	XLATE_MASQ = 1 << 1,    /* from the node's address */
-	XLATE_PORT = 1 << 2     /* from another port: its own is taken */
+	XLATE_PORT = 1 << 2,    /* from another port: its own is taken */
+	XLATE_REFUSE = 1 << 3   /* not at all: the client is to be told */
 };
 
 /*

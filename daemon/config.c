@@ -135,6 +135,20 @@ static int pod_cidr_set(struct config *config, const char *key,
 	return 0;
 }
 
+static int external_set(struct config *config, const char *key,
+                        const char *value, struct err *err)
+{
+	struct prefix prefix;
+
+	if (prefix_parse(value, &prefix) || !prefix.bits ||
+	    config->n_externals == CONFIG_EXTERNAL_MAX)
+		return err_set(err, -EINVAL,
+		               "%s: '%.64s' is no CIDR, or one too many", key,
+		               value);
+	config->external[config->n_externals++] = prefix;
+	return 0;
+}
+
 static int device_set(struct config *config, const char *key, const char *value,
                       struct err *err)
 {
@@ -190,6 +204,7 @@ WORD_SETTER(masquerade_set, masquerade, "off", "on")
 WORD_SETTER(policy_set, audit, "enforce", "audit")
 WORD_SETTER(big_tcp_set, big_tcp, "auto", "on", "off")
 WORD_SETTER(routing_set, routing, "auto", "tunnel", "native")
+WORD_SETTER(services_set, services_full, "pods", "full")
 WORD_SETTER(attach_set, attach, "auto", "tcx", "clsact")
 WORD_SETTER(log_format_set, log_json, "text", "json")
 WORD_SETTER(log_level_set, log_level, "error", "warn", "info", "debug")
@@ -270,8 +285,10 @@ static const struct key keys[] = {
          big_tcp_set,													     false, NULL      },
 	{"masquerade",    "on|off",                          "pods leave with the node's address",
          masquerade_set,													  false, NULL      },
-	{"services",      "full|pods",                       "who gets ClusterIPs translated",                  NULL,             false,
-         "pods"																    },
+	{"services",      "full|pods",                       "pods: of what pods send, ClusterIPs alone",
+         services_set,													    false, NULL      },
+	{"external-ips",  "CIDR",                            "where Services may have externalIPs, repeat",
+         external_set,													    true,  NULL      },
 	{"policy",        "enforce|audit",                   "audit: count denials, let pass",
          policy_set,													      false, NULL      },
 	{"run-dir",       "DIR",			     "of the socket",                                   run_dir_set,      false, NULL      },
@@ -501,6 +518,8 @@ static void list_forget(const struct key *key, struct config *config)
 {
 	if (key->set == device_set)
 		config->n_devices = 0;
+	else if (key->set == external_set)
+		config->n_externals = 0;
 	else if (key->set == pod_cidr_set)
 		memset(config->has_pod_cidr, 0, sizeof(config->has_pod_cidr));
 }

@@ -9,7 +9,8 @@
 #include "lib/log.h"
 #include "policy/policy.h"
 
-#define CONFIG_DEVICES_MAX 16
+#define CONFIG_EXTERNAL_MAX 16
+#define CONFIG_DEVICES_MAX  16
 
 enum attach_mode { ATTACH_AUTO, ATTACH_TCX, ATTACH_CLSACT };
 /* AUTO: by tunnel with other nodes' source, natively without one. */
@@ -29,6 +30,9 @@ struct config {
 	int n_devices;
 	bool masquerade;
 	bool audit; /* --policy audit */
+	bool services_full;
+	struct prefix external[CONFIG_EXTERNAL_MAX]; /* --external-ips */
+	int n_externals;
 	enum toggle big_tcp;
 	enum routing routing; /* not AUTO once it is parsed */
 	uint16_t tunnel_port;

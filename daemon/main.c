@@ -148,6 +148,7 @@ static int start_dp(struct daemon *daemon, struct err *err)
 		.tunnel_ifindex = (uint32_t)daemon->node.tunnel.ifindex,
 		.tunnel_mtu = daemon->node.tunnel.mtu,
 		.tunnel_port = htons(daemon->config.tunnel_port),
+		.full = daemon->config.services_full,
 	};
 
 	if (daemon->config.dry_run)

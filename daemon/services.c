@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/services_apply.h"
+#include "lib/addr.h"
 #include "lib/log.h"
 
 #define MS       1000000ull
@@ -147,6 +148,10 @@ int services_desired(const struct services *s, struct arena *arena,
 		.slice = arena_array(arena, n.slices, sizeof(*input.slice)),
 		.most_services = SERVICE_MAX,
 		.most_backends = BACKENDS_MOST,
+		.node_name = s->in.config->node_name,
+		.full = s->in.config->services_full,
+		.external = s->in.config->external,
+		.n_externals = (size_t)s->in.config->n_externals,
 	};
 
 	if (!p.addr || !p.cidr || !input.service || !input.slice)
@@ -451,16 +456,27 @@ static int named_order(const void *a, const void *b)
 	return service_key_compare(a, &y->key);
 }
 
+static const struct named *named_find(const struct services *s,
+                                      const struct service_key *key)
+{
+	return s->n_named ? bsearch(key, s->named, s->n_named,
+	                            sizeof(*s->named), named_order)
+	                  : NULL;
+}
+
 const char *services_name(const struct services *s, const struct addr *vip,
                           __be16 port, uint8_t proto, char *buf, size_t size)
 {
-	const struct service_key key = {
-		.vip = *vip, .port = port, .proto = proto};
-	const struct named *named =
-		s->n_named ? bsearch(&key, s->named, s->n_named,
-	                             sizeof(*s->named), named_order)
-			   : NULL;
+	struct service_key key = {.vip = *vip, .port = port, .proto = proto};
+	const struct named *named = named_find(s, &key);
 
+	if (!named) { /* a node port, at an address of the node */
+		if (addr_family(vip) == FAMILY_V4)
+			key.vip.word[3] = 0;
+		else
+			key.vip = (struct addr){};
+		named = named_find(s, &key);
+	}
 	if (!named)
 		return NULL;
 	snprintf(buf, size, "%s/%s", named->ns, named->name);

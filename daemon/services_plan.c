@@ -95,25 +95,53 @@ static void keep(struct make *m, const struct service_have *have)
 	m->plan.then.item[m->plan.then.n++] = *have;
 }
 
-static void put(struct make *m, const struct frontend *f)
+static struct service value_of(const struct frontend *f, uint32_t first)
 {
-	struct services_plan *p = &m->plan;
-	const uint32_t n = (uint32_t)f->n;
-	const struct service value = {
-		.first = n ? places_take(m, n) : 0,
-		.count = n,
-		.local = n,
+	return (struct service){
+		.first = first,
+		.count = (uint32_t)f->n,
+		.local = f->local,
+		.id = f->id,
+		.affinity = f->affinity,
+		.flags = f->flags,
 		.tag = service_tag(&f->key),
 	};
+}
 
-	for (uint32_t i = 0; i < n; i++) {
-		p->place[p->n_backends] = value.first + i;
-		p->backend[p->n_backends++] = f->backend[i];
-	}
+static void value_put(struct make *m, const struct frontend *f, uint32_t first)
+{
+	struct services_plan *p = &m->plan;
+	const struct service value = value_of(f, first);
+
 	p->key[p->n_services] = f->key;
 	p->value[p->n_services++] = value;
 	p->then.item[p->then.n++] =
 		(struct service_have){f->key, value, f->hash};
+}
+
+static void put(struct make *m, const struct frontend *f)
+{
+	struct services_plan *p = &m->plan;
+	const uint32_t n = (uint32_t)f->n;
+	const uint32_t first = n ? places_take(m, n) : 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		p->place[p->n_backends] = first + i;
+		p->backend[p->n_backends++] = f->backend[i];
+	}
+	value_put(m, f, first);
+}
+
+/* Its backends stay where they are. */
+static void compare(struct make *m, const struct service_have *have,
+                    const struct frontend *f)
+{
+	const struct service want = value_of(f, have->value.first);
+
+	if (memcmp(&want, &have->value, sizeof(want)) != 0)
+		value_put(m, f, have->value.first);
+	else
+		keep(m, have);
 }
 
 int services_plan(const struct services_have *have,
@@ -143,8 +171,7 @@ int services_plan(const struct services_have *have,
 			continue;
 		}
 		if (!cmp && have->item[h].hash == want->item[w].hash) {
-			keep(&m, &have->item[h++]);
-			w++;
+			compare(&m, &have->item[h++], &want->item[w++]);
 			continue;
 		}
 		if (!cmp)

@@ -8,19 +8,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/services_guard.h"
 #include "lib/addr.h"
 
 struct found {
 	struct backend backend;
 	const struct slice_endpoint *endpoint;
+	bool local; /* on this node */
+};
+
+/* By what it is reached. */
+enum service_kind {
+	SERVICE_CLUSTER_IP,
+	SERVICE_NODE_PORT,
+	SERVICE_BALANCER,
+	SERVICE_EXTERNAL
+};
+
+static const char *const kind_word[] = {
+	[SERVICE_CLUSTER_IP] = "clusterIP",
+	[SERVICE_NODE_PORT] = "node port",
+	[SERVICE_BALANCER] = "load balancer",
+	[SERVICE_EXTERNAL] = "externalIP",
 };
 
 struct make {
 	struct services_input *input;
 	struct arena *arena;
-	struct addr *node;   /* sorted */
-	struct prefix *pods; /* sorted, none inside another */
-	size_t n_pods;
+	struct services_guard guard;
 	struct found *found; /* of one port; grown */
 	size_t n_found, room;
 	size_t n_backends, room_items, room_problems;
@@ -86,96 +101,21 @@ static int service_problem(struct make *m, const struct service_object *service,
 	                   error);
 }
 
-/* ---- what no address may be --------------------------------------------- */
-
-static int addr_order(const void *a, const void *b)
-{
-	return addr_compare(a, b);
-}
-
-static int prefix_order(const void *a, const void *b)
-{
-	const struct prefix *x = a, *y = b;
-	const int cmp = addr_compare(&x->addr, &y->addr);
-
-	return cmp ? cmp : (int)x->bits - (int)y->bits;
-}
-
-static int guards_make(struct make *m)
-{
-	const struct services_input *in = m->input;
-
-	m->node = arena_array(m->arena, in->n_nodes, sizeof(*m->node));
-	m->pods = arena_array(m->arena, in->n_pods, sizeof(*m->pods));
-	if (!m->node || !m->pods)
-		return -ENOMEM;
-	if (in->n_nodes) {
-		memcpy(m->node, in->node, in->n_nodes * sizeof(*m->node));
-		qsort(m->node, in->n_nodes, sizeof(*m->node), addr_order);
-	}
-	if (in->n_pods) {
-		memcpy(m->pods, in->pods, in->n_pods * sizeof(*m->pods));
-		qsort(m->pods, in->n_pods, sizeof(*m->pods), prefix_order);
-	}
-	/* The wider of two sorts first. */
-	for (size_t i = 0; i < in->n_pods; i++)
-		if (!m->n_pods ||
-		    !prefix_contains(&m->pods[m->n_pods - 1], &m->pods[i].addr))
-			m->pods[m->n_pods++] = m->pods[i];
-	return 0;
-}
-
-static bool is_pods(const struct make *m, const struct addr *addr)
-{
-	size_t lo = 0, hi = m->n_pods;
-
-	while (lo < hi) {
-		const size_t mid = lo + (hi - lo) / 2;
-
-		if (addr_compare(&m->pods[mid].addr, addr) <= 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo && prefix_contains(&m->pods[lo - 1], addr);
-}
-
-/* Why no packet is routed to @addr (RFC 6890); NULL: it may be. */
-static const char *unroutable(const struct addr *addr)
-{
-	const uint8_t *b = addr->byte;
-	static const uint8_t zero[15];
-
-	if (addr_family(addr) == FAMILY_V4)
-		return !b[12]                         ? "unspecified"
-		       : b[12] == 127                 ? "a loopback address"
-		       : b[12] == 169 && b[13] == 254 ? "a link-local address"
-		       : b[12] >= 240                 ? "reserved"
-		       : b[12] >= 224                 ? "a multicast address"
-		                                      : NULL;
-	if (!memcmp(b, zero, sizeof(zero)))
-		return b[15] ? "a loopback address" : "unspecified";
-	return b[0] == 0xff                            ? "a multicast address"
-	       : b[0] == 0xfe && (b[1] & 0xc0) == 0x80 ? "a link-local address"
-	       : !memcmp(b, zero, 12)                  ? "reserved"
-	                                               : NULL;
-}
-
-/* NULL: @ip may be a service's. */
-static const char *ip_refused(const struct make *m, const struct addr *ip)
-{
-	if (bsearch(ip, m->node, m->input->n_nodes, sizeof(*ip), addr_order))
-		return "an address of a node";
-	return is_pods(m, ip) ? "inside a pod CIDR" : unroutable(ip);
-}
-
 /* ---- backends ----------------------------------------------------------- */
 
 static int found_order(const void *a, const void *b)
 {
 	const struct found *x = a, *y = b;
 
+	if (x->local != y->local)
+		return x->local ? -1 : 1;
 	return memcmp(&x->backend, &y->backend, sizeof(x->backend));
+}
+
+static bool is_local(const struct make *m, const struct slice_endpoint *e)
+{
+	return e->node && m->input->node_name &&
+	       !strcmp(e->node, m->input->node_name);
 }
 
 static int found_add(struct make *m, const struct slice_endpoint *endpoint,
@@ -190,13 +130,25 @@ static int found_add(struct make *m, const struct slice_endpoint *endpoint,
 	                    .port = htons(port),
 	                    .tag = service_tag(&f->key)},
 		.endpoint = endpoint,
+		.local = is_local(m, endpoint),
 	};
 	return 0;
 }
 
-static bool is_usable(const struct slice_endpoint *endpoint, bool last_resort)
+/* Whom of a service's endpoints one look at its slices takes. */
+struct look {
+	bool last_resort; /* those that serve while they terminate; else ready
+	                   */
+	bool only_local;  /* those of this node */
+};
+
+static bool is_usable(const struct make *m,
+                      const struct slice_endpoint *endpoint,
+                      const struct look *look)
 {
-	if (!last_resort)
+	if (look->only_local && !is_local(m, endpoint))
+		return false;
+	if (!look->last_resort)
 		return endpoint->ready;
 	return endpoint->serving && endpoint->terminating;
 }
@@ -213,7 +165,7 @@ static const struct slice_port *slice_port_of(const struct slice_object *slice,
 
 /* The endpoints of one slice that answer at @f's port. */
 static int slice_take(struct make *m, const struct slice_object *slice,
-                      const struct frontend *f, bool last_resort)
+                      const struct frontend *f, const struct look *look)
 {
 	const struct slice_port *port = slice_port_of(slice, f);
 	int r = 0;
@@ -223,8 +175,8 @@ static int slice_take(struct make *m, const struct slice_object *slice,
 
 		if (addr_family(&endpoint->addr) != addr_family(&f->key.vip))
 			break;
-		if (is_usable(endpoint, last_resort) &&
-		    !unroutable(&endpoint->addr))
+		if (is_usable(m, endpoint, look) &&
+		    !services_unroutable(&endpoint->addr))
 			r = found_add(m, endpoint, f, port->port);
 	}
 	return r;
@@ -243,6 +195,7 @@ static int found_keep(struct make *m, struct frontend *f)
 		if (f->n && !memcmp(&f->backend[f->n - 1], &m->found[i].backend,
 		                    sizeof(*f->backend)))
 			continue;
+		f->local += m->found[i].local;
 		f->endpoint[f->n] = m->found[i].endpoint;
 		f->backend[f->n++] = m->found[i].backend;
 	}
@@ -311,35 +264,95 @@ static size_t slices_at(const struct make *m,
 	return lo;
 }
 
-static int backends_find(struct make *m, struct frontend *f)
+static int slices_look(struct make *m, const struct frontend *f,
+                       const struct look *look)
 {
 	int r = 0;
 
-	for (int last_resort = 0; last_resort < 2 && !r; last_resort++) {
-		m->n_found = 0;
-		for (size_t i = slices_at(m, f->service);
-		     !r && i < m->input->n_slices &&
-		     !slice_of(m->input->slice[i], f->service);
-		     i++)
-			r = slice_take(m, m->input->slice[i], f, last_resort);
-		if (m->n_found)
-			break;
+	for (size_t i = slices_at(m, f->service);
+	     !r && i < m->input->n_slices &&
+	     !slice_of(m->input->slice[i], f->service);
+	     i++)
+		r = slice_take(m, m->input->slice[i], f, look);
+	return r;
+}
+
+/* Those that are ready; when none is, those that still serve. */
+static int slices_take(struct make *m, const struct frontend *f,
+                       bool only_local)
+{
+	const size_t before = m->n_found;
+	struct look look = {.only_local = only_local};
+	int r = slices_look(m, f, &look);
+
+	look.last_resort = true;
+	return r || m->n_found != before ? r : slices_look(m, f, &look);
+}
+
+static bool found_local(const struct make *m)
+{
+	for (size_t i = 0; i < m->n_found; i++)
+		if (m->found[i].local)
+			return true;
+	return false;
+}
+
+static int backends_find(struct make *m, struct frontend *f)
+{
+	int r;
+
+	m->n_found = 0;
+	r = slices_take(m, f, f->only_local);
+	if (!r && f->flags & SERVICE_OUTER_LOCAL && !found_local(m)) {
+		const size_t all = m->n_found;
+
+		r = slices_take(m, f, true);
+		if (all && m->n_found > all)
+			f->flags |= SERVICE_LOCAL_APART;
 	}
 	return r ? r : found_keep(m, f);
 }
 
+/* The same for all that one port of a service, of one family, is reached by. */
+static uint32_t port_id(const struct frontend *f)
+{
+	const char *part[] = {f->service->ns, f->service->name, f->port_name};
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < 3; i++)
+		for (const char *c = part[i];; c++) {
+			hash = (hash ^ (uint8_t)*c) * 16777619u;
+			if (!*c)
+				break;
+		}
+	hash = (hash ^ f->key.proto) * 16777619u;
+	hash = (hash ^ (uint32_t)addr_family(&f->key.vip)) * 16777619u;
+	return hash ? hash : 1;
+}
+
 static int frontend_add(struct make *m, const struct service_object *service,
-                        const struct addr *ip, const struct service_port *port)
+                        enum service_kind kind, const struct addr *ip,
+                        const struct service_port *port)
 {
 	struct frontend f = {
 		.key = {.vip = *ip,
-	                .port = htons(port->port),
+	                .port = htons(kind == SERVICE_NODE_PORT
+	                                      ? port->node_port
+	                                      : port->port),
 	                .proto = port->proto},
 		.service = service,
 		.port_name = port->name,
 	};
-	int r = backends_find(m, &f);
+	int r;
 
+	if (kind == SERVICE_CLUSTER_IP)
+		f.only_local = service->inner_local;
+	else if (service->outer_local)
+		f.flags = SERVICE_OUTER_LOCAL;
+	f.affinity = service->affinity;
+	if (f.affinity)
+		f.id = port_id(&f);
+	r = backends_find(m, &f);
 	if (r)
 		return r;
 	if (!is_rewritable(&f))
@@ -358,27 +371,88 @@ static int frontend_add(struct make *m, const struct service_object *service,
 	return 0;
 }
 
-static int service_add(struct make *m, const struct service_object *service)
+/* Anybody who may write a Service could take an address that others use. */
+static bool is_external(const struct make *m, const struct addr *ip)
+{
+	for (size_t i = 0; i < m->input->n_externals; i++)
+		if (prefix_contains(&m->input->external[i], ip))
+			return true;
+	return false;
+}
+
+static int address_add(struct make *m, const struct service_object *service,
+                       enum service_kind kind, const struct addr *ip)
 {
 	char text[ADDR_TEXT_MAX];
+	const char *why = services_guard_says(&m->guard, ip);
+	int r = 0;
+
+	if (!why && kind == SERVICE_EXTERNAL && !is_external(m, ip))
+		why = "in none of --external-ips";
+
+	if (why)
+		return service_problem(
+			m, service,
+			arena_printf(
+				m->arena, "%s %s is %s; it is not translated",
+				kind_word[kind], addr_format(ip, text), why));
+	for (size_t p = 0; p < service->n_ports && !r; p++)
+		r = frontend_add(m, service, kind, ip, &service->port[p]);
+	return r;
+}
+
+/* On every address of the node, of the families that the service has. */
+static int node_ports_add(struct make *m, const struct service_object *service)
+{
+	static const struct addr any[FAMILY__COUNT] = {
+		[FAMILY_V4] = {.byte = {[10] = 0xff, [11] = 0xff}},
+	};
+	bool done[FAMILY__COUNT] = {};
 	int r = 0;
 
 	for (size_t i = 0; i < service->n_ips && !r; i++) {
-		const char *why = ip_refused(m, &service->ip[i]);
+		const enum family family = addr_family(&service->ip[i]);
 
-		if (why)
-			r = service_problem(
-				m, service,
-				arena_printf(m->arena,
-			                     "clusterIP %s is %s; it is not "
-			                     "translated",
-			                     addr_format(&service->ip[i], text),
-			                     why));
-		for (size_t p = 0; !why && p < service->n_ports && !r; p++)
-			r = frontend_add(m, service, &service->ip[i],
-			                 &service->port[p]);
+		for (size_t p = 0; p < service->n_ports && !r; p++)
+			if (service->port[p].node_port && !done[family])
+				r = frontend_add(m, service, SERVICE_NODE_PORT,
+				                 &any[family],
+				                 &service->port[p]);
+		done[family] = true;
 	}
 	return r;
+}
+
+/* Who may ask is not looked at yet: then nobody may. */
+static int balancers_add(struct make *m, const struct service_object *service)
+{
+	int r = 0;
+
+	if (service->ranged && service->n_balancers)
+		return service_problem(
+			m, service,
+			"loadBalancerSourceRanges are not supported; its load "
+			"balancer's addresses are not translated");
+	for (size_t i = 0; i < service->n_balancers && !r; i++)
+		r = address_add(m, service, SERVICE_BALANCER,
+		                &service->balancer[i]);
+	return r;
+}
+
+static int service_add(struct make *m, const struct service_object *service)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < service->n_ips && !r; i++)
+		r = address_add(m, service, SERVICE_CLUSTER_IP,
+		                &service->ip[i]);
+	if (r || !m->input->full || !service->n_ips)
+		return r;
+	r = node_ports_add(m, service);
+	for (size_t i = 0; i < service->n_externals && !r; i++)
+		r = address_add(m, service, SERVICE_EXTERNAL,
+		                &service->external[i]);
+	return r ? r : balancers_add(m, service);
 }
 
 /* Endpoints that can be nobody's are said once a slice. */
@@ -387,7 +461,7 @@ static int slice_check(struct make *m, const struct slice_object *slice)
 	char text[ADDR_TEXT_MAX];
 
 	for (size_t i = 0; i < slice->n_endpoints; i++) {
-		const char *why = unroutable(&slice->endpoint[i].addr);
+		const char *why = services_unroutable(&slice->endpoint[i].addr);
 
 		if (why)
 			return problem_add(
@@ -415,11 +489,21 @@ static int frontend_order(const void *a, const void *b)
 	return cmp ? cmp : service_order(&x->service, &y->service);
 }
 
+static bool addr_is_any(const struct addr *addr)
+{
+	return !addr->half[0] &&
+	       (addr_family(addr) == FAMILY_V4 ? !addr->word[3]
+	                                       : !addr->half[1]);
+}
+
 static const char *key_text(struct make *m, const struct frontend *f)
 {
 	char text[ADDR_TEXT_MAX];
 
-	return arena_printf(m->arena, "clusterIP %s port %u",
+	if (addr_is_any(&f->key.vip))
+		return arena_printf(m->arena, "node port %u",
+		                    ntohs(f->key.port));
+	return arena_printf(m->arena, "address %s port %u",
 	                    addr_format(&f->key.vip, text), ntohs(f->key.port));
 }
 
@@ -469,7 +553,7 @@ int services_want(struct services_input *input, struct arena *arena,
                   struct services_want *ret)
 {
 	struct make m = {.input = input, .arena = arena};
-	int r = guards_make(&m);
+	int r = services_guard_make(input, arena, &m.guard);
 
 	if (input->n_services)
 		qsort(input->service, input->n_services,

@@ -4,7 +4,8 @@
  *
  * Pure: Services, EndpointSlices and the node's addresses in, sorted arrays
  * out.  Used of a service's endpoints: those that are ready; if none is, those
- * that serve while they terminate.
+ * that serve while they terminate.  Where only this node's count (a traffic
+ * policy of Local) that is asked of them alone.
  */
 #pragma once
 
@@ -22,6 +23,10 @@ struct services_input {
 	const struct prefix *pods;
 	size_t n_pods;
 	size_t most_services, most_backends; /* that the maps may hold */
+	const char *node_name;               /* this one's */
+	bool full; /* node ports, load balancers, external addresses too */
+	const struct prefix *external; /* where those may be */
+	size_t n_externals;
 };
 
 /* One port of one address of a service, and who answers there. */
@@ -32,7 +37,12 @@ struct frontend {
 	struct backend *backend;                /* sorted, none twice */
 	const struct slice_endpoint **endpoint; /* whose each is */
 	size_t n;
-	uint64_t hash; /* of the backends, see backends_hash() */
+	uint64_t hash;  /* of the backends, see backends_hash() */
+	uint32_t local; /* how many of them, in front, are on this node */
+	uint32_t id;    /* of the service's port, among affinities; 0: none */
+	uint32_t affinity; /* seconds, see struct service */
+	uint8_t flags;     /* enum service_flags */
+	bool only_local;   /* no other node's backend is of use */
 };
 
 struct services_problem {

@@ -132,7 +132,8 @@ struct node_object {
 struct service_port {
 	const char *name; /* "" when it is the only one */
 	uint8_t proto;
-	uint16_t port; /* host order */
+	uint16_t port;      /* host order */
+	uint16_t node_port; /* host order; 0: none */
 };
 
 /* A Service that has cluster IPs; others are of no use (n_ips 0). */
@@ -140,6 +141,14 @@ struct service_object {
 	const char *ns, *name;
 	struct addr *ip; /* spec.clusterIPs, without "None" */
 	size_t n_ips;
+	struct addr *balancer; /* status.loadBalancer, but for ipMode Proxy */
+	size_t n_balancers;
+	struct addr *external; /* spec.externalIPs */
+	size_t n_externals;
+	uint32_t affinity; /* seconds of sessionAffinity ClientIP; 0: none */
+	bool inner_local;  /* internalTrafficPolicy Local */
+	bool outer_local;  /* externalTrafficPolicy Local */
+	bool ranged;       /* it has loadBalancerSourceRanges */
 	struct service_port *port;
 	size_t n_ports;
 };

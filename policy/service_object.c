@@ -9,6 +9,10 @@
 #define LABEL_PROXY   "service.kubernetes.io/service-proxy-name"
 #define LABEL_SERVICE "kubernetes.io/service-name"
 
+/* Seconds, as the API has them (k8s.io/api/core/v1). */
+#define AFFINITY_DEFAULT 10800
+#define AFFINITY_LONGEST 86400
+
 static const char *label_of(const struct labels *labels, const char *key)
 {
 	for (size_t i = 0; i < labels->n; i++)
@@ -86,7 +90,13 @@ static int service_port_parse(struct parse *p, json_t *item,
 	r = name_parse(p, item, &ret->name);
 	if (!r)
 		r = parse_protocol(p, item, &ret->proto);
-	return r ? r : parse_port(p, json_object_get(item, "port"), &ret->port);
+	if (!r)
+		r = parse_port(p, json_object_get(item, "port"), &ret->port);
+	/* 0: the API server has not chosen one. */
+	if (!r && json_integer_value(json_object_get(item, "nodePort")))
+		r = parse_port(p, json_object_get(item, "nodePort"),
+		               &ret->node_port);
+	return r;
 }
 
 static int service_ports_parse(struct parse *p, json_t *spec,
@@ -116,6 +126,154 @@ static int service_ports_parse(struct parse *p, json_t *spec,
 	return 0;
 }
 
+/* "Local", or "Cluster", which is what absence means. */
+static int local_parse(struct parse *p, json_t *spec, const char *field,
+                       bool *ret)
+{
+	const char *policy;
+	int r = parse_string(p, spec, field, &policy);
+
+	if (r)
+		return r;
+	*ret = policy && !strcmp(policy, "Local");
+	if (policy && !*ret && strcmp(policy, "Cluster") != 0)
+		return parse_fail(p, "%s '%.31s' is not Cluster or Local",
+		                  field, policy);
+	return 0;
+}
+
+static int affinity_parse(struct parse *p, json_t *spec, uint32_t *ret)
+{
+	const char *kind;
+	json_t *config, *client;
+	const json_t *seconds;
+	int r = parse_string(p, spec, "sessionAffinity", &kind);
+
+	if (!r)
+		r = parse_object(p, spec, "sessionAffinityConfig", &config);
+	if (!r)
+		r = parse_object(p, config, "clientIP", &client);
+	if (r || !kind || !strcmp(kind, "None"))
+		return r;
+	if (strcmp(kind, "ClientIP") != 0)
+		return parse_fail(p,
+		                  "sessionAffinity '%.31s' is not None or "
+		                  "ClientIP",
+		                  kind);
+	*ret = AFFINITY_DEFAULT;
+	seconds = parse_field(client, "timeoutSeconds");
+	if (!seconds)
+		return 0;
+	if (!json_is_integer(seconds) || json_integer_value(seconds) < 1 ||
+	    json_integer_value(seconds) > AFFINITY_LONGEST)
+		return parse_fail(p, "timeoutSeconds is not 1 to %d",
+		                  AFFINITY_LONGEST);
+	*ret = (uint32_t)json_integer_value(seconds);
+	return 0;
+}
+
+static int externals_parse(struct parse *p, json_t *spec,
+                           struct service_object *ret)
+{
+	json_t *list, *item;
+	size_t i;
+	int r = parse_list(p, spec, "externalIPs", &list);
+
+	if (r)
+		return r;
+	ret->external = arena_array(p->arena, json_array_size(list),
+	                            sizeof(*ret->external));
+	if (!ret->external)
+		return parse_nomem(p);
+	json_array_foreach(list, i, item)
+	{
+		size_t mark = parse_enter_item(p, "externalIPs", i);
+
+		if (!json_is_string(item))
+			return parse_fail(p, "not a string");
+		r = parse_addr(p, json_string_value(item), ret->external,
+		               &ret->n_externals);
+		if (r)
+			return r;
+		parse_leave(p, mark);
+	}
+	return 0;
+}
+
+/* What the spec says of who is let in, and to whom he goes. */
+static int manner_parse(struct parse *p, json_t *spec,
+                        struct service_object *ret)
+{
+	json_t *ranges;
+	int r = local_parse(p, spec, "internalTrafficPolicy",
+	                    &ret->inner_local);
+
+	if (!r)
+		r = local_parse(p, spec, "externalTrafficPolicy",
+		                &ret->outer_local);
+	if (!r)
+		r = affinity_parse(p, spec, &ret->affinity);
+	if (!r)
+		r = parse_list(p, spec, "loadBalancerSourceRanges", &ranges);
+	if (!r)
+		ret->ranged = json_array_size(ranges);
+	return r;
+}
+
+/* An address that another proxy answers at is none of ours. */
+static int balancer_parse(struct parse *p, json_t *item,
+                          struct service_object *ret)
+{
+	const char *ip, *mode;
+	int r;
+
+	if (!json_is_object(item))
+		return parse_fail(p, "not a mapping");
+	r = parse_string(p, item, "ip", &ip);
+	if (!r)
+		r = parse_string(p, item, "ipMode", &mode);
+	if (r || !ip || !*ip || (mode && !strcmp(mode, "Proxy")))
+		return r;
+	return parse_addr(p, ip, ret->balancer, &ret->n_balancers);
+}
+
+static int balancers_parse(struct parse *p, json_t *doc,
+                           struct service_object *ret)
+{
+	json_t *status, *balancer, *list, *item;
+	size_t i;
+	int r = parse_object(p, doc, "status", &status);
+
+	if (!r)
+		r = parse_object(p, status, "loadBalancer", &balancer);
+	if (!r)
+		r = parse_list(p, balancer, "ingress", &list);
+	if (r)
+		return r;
+	ret->balancer = arena_array(p->arena, json_array_size(list),
+	                            sizeof(*ret->balancer));
+	if (!ret->balancer)
+		return parse_nomem(p);
+	json_array_foreach(list, i, item)
+	{
+		size_t mark =
+			parse_enter_item(p, "status.loadBalancer.ingress", i);
+
+		r = balancer_parse(p, item, ret);
+		if (r)
+			return r;
+		parse_leave(p, mark);
+	}
+	return 0;
+}
+
+/* A service without a type is one of ClusterIP. */
+static bool has_node_ports(const char *type)
+{
+	return type &&
+	       (!strcmp(type, "NodePort") || !strcmp(type, "LoadBalancer"));
+}
+
 int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
                   struct service_object *ret)
 {
@@ -132,9 +290,19 @@ int service_parse(struct parse *p, json_t *doc, const struct labels *labels,
 		r = ips_parse(p, spec, ret);
 	if (!r)
 		r = service_ports_parse(p, spec, ret);
+	if (!r)
+		r = externals_parse(p, spec, ret);
+	if (!r)
+		r = manner_parse(p, spec, ret);
 	if (r)
 		return r;
 	parse_leave(p, mark);
+	if (type && !strcmp(type, "LoadBalancer"))
+		r = balancers_parse(p, doc, ret);
+	if (r)
+		return r;
+	for (size_t i = 0; i < ret->n_ports && !has_node_ports(type); i++)
+		ret->port[i].node_port = 0;
 	/* It has no addresses of its own, or is some other proxy's. */
 	if ((type && !strcmp(type, "ExternalName")) ||
 	    label_of(labels, LABEL_PROXY))

@@ -27,9 +27,9 @@ struct budget {
 };
 
 static const struct budget budgets[] = {
-	{"from_pod",         30000, 10000},
+	{"from_pod",         30000, 11000},
         {"to_pod",           23000, 8500 },
-	{"from_net",         23000, 8500 },
+	{"from_net",         27000, 10000},
         {"to_net",           7500,  900  },
 	{"from_tunnel",      23000, 8500 },
         {"to_tunnel",        9000,  1500 },

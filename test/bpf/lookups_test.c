@@ -174,12 +174,12 @@ static void services_put(struct bpfrun *run)
 			.port = htons(80),
 			.proto = proto[i >> 1 & 1],
 		};
-		const struct service service = {.first = i, .count = 1};
+		struct service service = {.first = i, .count = 1};
 		struct backend backend = {.addr = A(to[i / 4][f]),
 		                          .port = htons(8080)};
 
 		key.vip.byte[15] = (uint8_t)(i / 4 + 1);
-		backend.tag = service_tag(&key);
+		service.tag = backend.tag = service_tag(&key);
 		assert_int_equal(dp_backends_put(run->dp, &i, &backend, 1), 0);
 		assert_int_equal(dp_services_put(run->dp, &key, &service, 1),
 		                 0);

@@ -102,12 +102,15 @@ static void without_a_backend_nothing_passes(void **state)
 	struct spec spoof = s;
 	const struct service_key key = {
 		.vip = vip(V4), .port = htons(VIP_PORT), .proto = IPPROTO_TCP};
-	const struct service at_large = {.first = 1000000, .count = 2};
-	const struct service planted = {.first = 2000000, .count = 1};
+	const struct service at_large = {
+		.first = 1000000, .count = 2, .tag = service_tag(&key)};
+	const struct service planted = {
+		.first = 2000000, .count = 1, .tag = service_tag(&key)};
+	struct service torn = planted;
 	const uint32_t at = planted.first;
 
 	service_set(run, V4, IPPROTO_TCP, NULL, 0);
-	spec_want(run, "none", FROM_POD(1), &s, DROPPED(NO_BACKEND));
+	spec_want(run, "none", FROM_POD(1), &s, ANSWERED(NO_BACKEND));
 	spoof.saddr = pod_addr(3, V4);
 	spec_want(run, "none of another's", FROM_POD(1), &spoof,
 	          DROPPED(SPOOF_ADDRESS));
@@ -118,6 +121,10 @@ static void without_a_backend_nothing_passes(void **state)
 	assert_int_equal(dp_backends_put(run->dp, &at, &b, 1), 0);
 	assert_int_equal(dp_services_put(run->dp, &key, &planted, 1), 0);
 	spec_want(run, "another's", FROM_POD(1), &s, DROPPED(NO_BACKEND));
+	torn.tag++;
+	assert_int_equal(dp_services_put(run->dp, &key, &torn, 1), 0);
+	spec_want(run, "a torn one", FROM_POD(1), &s, DROPPED(NO_BACKEND));
+	assert_int_equal(dp_services_put(run->dp, &key, &planted, 1), 0);
 	b.tag--;
 	assert_int_equal(dp_backends_put(run->dp, &at, &b, 1), 0);
 	spec_want(run, "its own", FROM_POD(1), &s, SENT);

@@ -22,7 +22,8 @@ void service_set(struct bpfrun *run, enum family f, uint8_t proto,
 	struct service *old = &rested[round++ % ARRAY_SIZE(rested)];
 	const struct service_key key = {
 		.vip = vip(f), .port = htons(VIP_PORT), .proto = proto};
-	const struct service service = {.first = next, .count = n};
+	const struct service service = {
+		.first = next, .count = n, .tag = service_tag(&key)};
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct backend b = backend[i];

@@ -104,7 +104,7 @@ class Netns:
     @contextlib.contextmanager
     def entered(self):
         """Sockets made meanwhile belong to this namespace."""
-        with open("/proc/self/ns/net") as home, open(self.path) as away:
+        with open("/proc/thread-self/ns/net") as home, open(self.path) as away:
             _setns(away)
             try:
                 yield

@@ -157,7 +157,6 @@ static void bad_flags_are_refused_by_name(void **state)
 		{"--routing bus",
 	         "--routing: 'bus' is none of auto, tunnel, native"                                          },
 
-		{"--services full",                             "--services full: not built yet"             },
 		{"--xdp native",                                "--xdp native: not built yet"                },
 		{"--xdp ff",				    "--xdp ff: not built yet"                    },
 		{"--xdp-pods on",                               "--xdp-pods on: not built yet"               },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* services_test.c - Services and EndpointSlices: read, joined, planned. */
+/* services_test.c - Services and EndpointSlices: read and joined. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -40,6 +40,20 @@ static const struct {
 	 "is not TCP, UDP or SCTP"},
 	{"ports that are no mappings",
 	 SERVICE("{'ports': [80]}"), "not a mapping"},
+	{"a traffic policy of its own",
+	 SERVICE("{'externalTrafficPolicy': 'Near'}"),
+	 "externalTrafficPolicy 'Near' is not Cluster or Local"},
+	{"an affinity of its own",
+	 SERVICE("{'sessionAffinity': 'Cookie'}"), "is not None or ClientIP"},
+	{"an affinity without end",
+	 SERVICE("{'sessionAffinity': 'ClientIP', 'sessionAffinityConfig':"
+	         " {'clientIP': {'timeoutSeconds': 86401}}}"),
+	 "timeoutSeconds is not 1 to 86400"},
+	{"an external address that is none",
+	 SERVICE("{'externalIPs': ['here']}"), "is not an address"},
+	{"a node port that is none",
+	 SERVICE("{'ports': [{'port': 1, 'nodePort': 65536}]}"),
+	 "65536 is not a port"},
 	{"no addressType",
 	 SLICE("'endpoints': []"), "'addressType' is missing"},
 	{"names instead of addresses",
@@ -145,9 +159,13 @@ struct joined {
 	struct services_want want;
 };
 
+static bool join_full;
+
 static void join(struct joined *j, const char *const *text, size_t n)
 {
 	static const struct prefix pods = {.bits = 96 + 16};
+	const struct prefix external = {.addr = A("198.51.100.0"),
+	                                .bits = 96 + 24};
 	const struct addr node = A("192.0.2.1");
 	const struct service_object *service[MOST];
 	const struct slice_object *slice[MOST];
@@ -160,7 +178,11 @@ static void join(struct joined *j, const char *const *text, size_t n)
 		.pods = &cidr,
 		.n_pods = 1,
 		.most_services = 100,
-		.most_backends = 3,
+		.most_backends = join_full ? 100 : 3,
+		.node_name = "here",
+		.full = join_full,
+		.external = &external,
+		.n_externals = 1,
 	};
 
 	cidr.addr = A("10.0.0.0");
@@ -357,205 +379,105 @@ static void a_key_has_one_owner_and_the_maps_an_end(void **state)
 	joined_free(&j);
 }
 
-/* ---- planning ----------------------------------------------------------- */
+#define OUTER(policy, more)                                                 \
+	"{'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'w'," \
+	" 'namespace': 'shop'}, 'spec': {'type': 'LoadBalancer',"           \
+	" 'clusterIP': '10.96.0.1', 'externalTrafficPolicy': '" policy      \
+	"', " more "'ports': [{'name': 'a', 'port': 80, 'nodePort': 30080"  \
+	"}]}, 'status': {'loadBalancer': {'ingress': ["                     \
+	"{'ip': '203.0.113.1'}, {'ip': '203.0.113.2', 'ipMode': 'Proxy'},"  \
+	" {'hostname': 'x'}]}}}"
+#define AT(here, there)                                               \
+	SLICE("'addressType': 'IPv4', 'ports': [{'name': 'a', 'port'" \
+	      ": 8080}], 'endpoints': [{'addresses': ['10.0.0.1'],"   \
+	      " 'nodeName': 'there', 'conditions': " there            \
+	      "}, {'addresses': ['10.0.0.2'], 'nodeName': 'here',"    \
+	      " 'conditions': " here "}]")
 
-#define KEYS   12
-#define SEED   20261126u
-#define PLACES 65536 /* that the test has; it uses low ones only */
-
-/* The maps, as the kernel would have them, and what programs may still hold. */
-struct maps {
-	struct backend backend[PLACES];
-	bool put[PLACES], resting[PLACES];
-	struct service service[KEYS];
-	bool there[KEYS];
-};
-
-static struct service_key key_of(unsigned int n)
+/* The frontend at @ip, port @port; NULL: there is none. */
+static const struct frontend *frontend_at(const struct joined *j,
+                                          const char *ip, uint16_t port)
 {
-	struct service_key key = {.port = htons(80), .proto = IPPROTO_TCP};
+	const struct addr vip = A(ip);
 
-	key.vip = A("10.96.0.0");
-	key.vip.byte[15] = (uint8_t)n;
-	return key;
+	for (size_t i = 0; i < j->want.n; i++)
+		if (!addr_compare(&j->want.item[i].key.vip, &vip) &&
+		    j->want.item[i].key.port == htons(port))
+			return &j->want.item[i];
+	return NULL;
 }
 
-static uint32_t place(uint32_t at)
+static void outside_asks_by_node_ports_and_other_addresses(void **state)
 {
-	return at % PLACES;
-}
-
-/* Every service has, whole, one of the two sets. */
-static void maps_check(const struct maps *m, const struct services_want *old,
-                       const struct services_want *new)
-{
-	for (unsigned int k = 0; k < KEYS; k++) {
-		const struct services_want *sides[] = {old, new};
-		const struct service_key key = key_of(k);
-		struct backend got[16];
-		bool ok = false;
-
-		for (uint32_t i = 0; m->there[k] && i < m->service[k].count;
-		     i++) {
-			const uint32_t at = place(m->service[k].first + i);
-
-			assert_true(m->put[at]);
-			got[i] = m->backend[at];
-		}
-		for (int side = 0; side < 2; side++) {
-			const struct frontend *f = NULL;
-
-			for (size_t i = 0; i < sides[side]->n; i++)
-				if (!service_key_compare(
-					    &sides[side]->item[i].key, &key))
-					f = &sides[side]->item[i];
-			ok |= !f ? !m->there[k]
-			         : m->there[k] && f->n == m->service[k].count &&
-			                      !memcmp(f->backend, got,
-			                              f->n * sizeof(*got));
-		}
-		assert_true(ok);
-	}
-}
-
-static unsigned int key_number(const struct service_key *key)
-{
-	return key->vip.byte[15];
-}
-
-/* One write after another, looking between. */
-static void plan_run(struct maps *m, const struct services_plan *p,
-                     const struct services_want *old,
-                     const struct services_want *new)
-{
-	for (size_t i = 0; i < p->n_backends; i++) {
-		const uint32_t at = place(p->place[i]);
-
-		assert_false(m->put[at] || m->resting[at]);
-		m->put[at] = true;
-		m->backend[at] = p->backend[i];
-		maps_check(m, old, new);
-	}
-	for (size_t i = 0; i < p->n_services; i++) {
-		const unsigned int k = key_number(&p->key[i]);
-
-		m->there[k] = true;
-		m->service[k] = p->value[i];
-		maps_check(m, old, new);
-	}
-	for (size_t i = 0; i < p->n_gone; i++) {
-		m->there[key_number(&p->gone[i])] = false;
-		maps_check(m, old, new);
-	}
-	for (size_t i = 0; i < p->n_retired; i++)
-		for (uint32_t n = 0; n < p->retired[i].count; n++)
-			m->resting[place(p->retired[i].first + n)] = true;
-	maps_check(m, new, new);
-}
-
-static void want_random(struct rng *rng, const struct services_want *old,
-                        struct arena *arena, struct services_want *ret)
-{
-	ret->item = arena_array(arena, KEYS, sizeof(*ret->item));
-	ret->n = 0;
-	for (unsigned int k = 0; k < KEYS; k++) {
-		struct frontend *f = &ret->item[ret->n];
-
-		if (rng_below(rng, 4) == 0)
-			continue;
-		*f = (struct frontend){.key = key_of(k)};
-		f->n = rng_below(rng, 6);
-		f->backend = arena_array(arena, f->n, sizeof(*f->backend));
-		for (size_t i = 0; i < f->n; i++) {
-			f->backend[i].addr = A("10.0.0.0");
-			f->backend[i].addr.byte[15] =
-				(uint8_t)(i * 4 + rng_below(rng, 4));
-			f->backend[i].tag = service_tag(&f->key);
-		}
-		/* Half of them as they were. */
-		for (size_t i = 0; rng_below(rng, 2) && i < old->n; i++)
-			if (!service_key_compare(&old->item[i].key, &f->key))
-				*f = old->item[i];
-		f->hash = backends_hash(f->backend, f->n);
-		ret->n++;
-	}
-}
-
-static void no_half_made_service_is_ever_seen(void **state)
-{
-	struct rng rng = {.state = SEED};
-	static struct maps m;
-	struct services_have have = {};
-	struct services_want old = {};
-	struct arena *arena = arena_new(0);
-	struct service *resting = NULL;
-	size_t n_resting = 0, kept = 0;
+	const char *const text[] = {
+		OUTER("Cluster", "'externalIPs': ['198.51.100.9', '8.8.8.8'],"
+	                         "'sessionAffinity': 'ClientIP',"),
+		ENDS("{}", "{}"),
+	};
+	struct joined j;
 
 	(void)state;
-	memset(&m, 0, sizeof(m));
-	for (int round = 0; round < 400; round++) {
-		struct services_want want;
-		struct services_plan p;
-
-		want_random(&rng, &old, arena, &want);
-		if (round % 50 == 49)
-			have.next = UINT32_MAX - 10; /* round it goes */
-		assert_int_equal(services_plan(&have, &want, resting, n_resting,
-		                               arena, &p),
-		                 0);
-		plan_run(&m, &p, &old, &want);
-		kept += want.n - p.n_services;
-		resting = p.retired;
-		n_resting = p.n_retired;
-		/* A grace period: what rested before this pass is free. */
-		if (round % 3 == 0) {
-			for (size_t i = 0; i < PLACES; i++)
-				if (m.resting[i])
-					m.put[i] = m.resting[i] = false;
-			n_resting = 0;
-		} else {
-			struct service *all;
-
-			/* Nothing was freed: all of it rests on. */
-			n_resting = 0;
-			for (size_t i = 0; i < PLACES; i++)
-				n_resting += m.resting[i];
-			all = arena_array(arena, n_resting, sizeof(*all));
-			n_resting = 0;
-			for (uint32_t i = 0; i < PLACES; i++)
-				if (m.resting[i])
-					all[n_resting++] = (struct service){
-						.first = i, .count = 1};
-			resting = all;
-		}
-		have = p.then;
-		old = want;
+	join_full = false;
+	join(&j, text, ARRAY_SIZE(text));
+	assert_int_equal(j.want.n, 1); /* the cluster's */
+	joined_free(&j);
+	join_full = true;
+	join(&j, (const char *const[]){text[0]}, 1);
+	join_full = false;
+	assert_int_equal(j.want.n, 4);
+	assert_non_null(frontend_at(&j, "0.0.0.0", 30080));
+	assert_non_null(frontend_at(&j, "203.0.113.1", 80));
+	assert_non_null(frontend_at(&j, "198.51.100.9", 80));
+	for (size_t i = 0; i < j.want.n; i++) {
+		assert_int_equal(j.want.item[i].affinity, 10800);
+		assert_int_equal(j.want.item[i].id, j.want.item[0].id);
 	}
-	assert_true(kept > 100); /* what is equal is not written again */
-	assert_true(have.wrapped);
-	arena_free(arena);
+	assert_int_equal(j.want.n_problems, 1);
+	assert_non_null(strstr(j.want.problem[0].error, "8.8.8.8"));
+	joined_free(&j);
 }
 
-static void what_is_equal_is_left_alone(void **state)
+static void a_local_policy_asks_for_this_nodes_alone(void **state)
 {
-	struct rng rng = {.state = SEED};
-	struct services_have have = {};
-	struct services_want want;
-	struct services_plan p;
-	struct arena *arena = arena_new(0);
+	static const struct {
+		const char *here, *there;
+		size_t n;
+		uint32_t local;
+		uint8_t flags;
+	} cases[] = {
+		{"{}",  "{}",  2, 1, SERVICE_OUTER_LOCAL                      },
+		{GONE,  "{}",  1, 0, SERVICE_OUTER_LOCAL                      },
+		{GOING, "{}",  2, 1, SERVICE_OUTER_LOCAL | SERVICE_LOCAL_APART},
+		{GOING, GOING, 2, 1, SERVICE_OUTER_LOCAL                      },
+		{GONE,  GONE,  0, 0, SERVICE_OUTER_LOCAL                      },
+	};
+	char slice[1024];
 
 	(void)state;
-	want_random(&rng, &(struct services_want){}, arena, &want);
-	services_plan(&have, &want, NULL, 0, arena, &p);
-	have = p.then;
-	services_plan(&have, &want, NULL, 0, arena, &p);
-	assert_int_equal(p.n_backends + p.n_services + p.n_gone + p.n_retired,
-	                 0);
-	/* Found broken in the maps: written anew. */
-	have.item[0].hash = 0;
-	services_plan(&have, &want, NULL, 0, arena, &p);
-	assert_int_equal(p.n_services, 1);
-	arena_free(arena);
+	join_full = true;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *const text[] = {
+			OUTER("Local", "'internalTrafficPolicy': 'Local', "),
+			slice,
+		};
+		const struct frontend *f;
+		struct joined j;
+
+		snprintf(slice, sizeof(slice), AT("%s", "%s"), cases[i].there,
+		         cases[i].here);
+		join(&j, text, 2);
+		f = frontend_at(&j, "203.0.113.1", 80);
+		assert_non_null(f);
+		assert_int_equal(f->n, cases[i].n);
+		assert_int_equal(f->local, cases[i].local);
+		assert_int_equal(f->flags, cases[i].flags);
+		if (f->local)
+			assert_int_equal(f->backend[0].addr.byte[15], 2);
+		f = frontend_at(&j, "10.96.0.1", 80);
+		assert_int_equal(f->n, cases[i].local);
+		joined_free(&j);
+	}
+	join_full = false;
 }
 
 int main(void)
@@ -570,8 +492,9 @@ int main(void)
 		cmocka_unit_test(what_no_service_may_be_is_refused),
 		cmocka_unit_test(endpoints_nobody_has_get_nothing),
 		cmocka_unit_test(a_key_has_one_owner_and_the_maps_an_end),
-		cmocka_unit_test(no_half_made_service_is_ever_seen),
-		cmocka_unit_test(what_is_equal_is_left_alone),
+		cmocka_unit_test(
+			outside_asks_by_node_ports_and_other_addresses),
+		cmocka_unit_test(a_local_policy_asks_for_this_nodes_alone),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
