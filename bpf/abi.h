@@ -508,11 +508,10 @@ struct dp_config {
 	__u32 tunnel_ifindex; /* 0: other nodes' pods are reached by routes */
 	__u16 tunnel_mtu;     /* bytes of an IP packet that fits the tunnel */
 	__be16 tunnel_port;
-	__u64 netns; /* cookie of the node's own network namespace */
-	__u8 full;   /* 1: services of all kinds; 0: pods' ClusterIPs */
+	__u8 full; /* 1: services of all kinds; 0: pods' ClusterIPs */
 	__u8 zero[7];
 };
-_Static_assert(sizeof(struct dp_config) == 72, "dp_config layout");
+_Static_assert(sizeof(struct dp_config) == 64, "dp_config layout");
 
 /* What pods use as their next hop, and its MAC. */
 #define GATEWAY_V4   "169.254.1.1"

@@ -137,7 +137,7 @@ static int found_add(struct make *m, const struct slice_endpoint *endpoint,
 
 /* Whom of a service's endpoints one look at its slices takes. */
 struct look {
-	bool last_resort; /* those that serve while they terminate; else ready
+	bool last_resort; /* who serves while he terminates; else who is ready
 	                   */
 	bool only_local;  /* those of this node */
 };
