@@ -20,10 +20,11 @@ TEST_SECONDS = 900
 
 
 def manifest(settings):
-    """deploy/stile.yaml with this round's routing."""
+    """deploy/stile.yaml with this round's routing and services."""
     with open(f"{TOP}/deploy/stile.yaml") as f:
         text = f.read()
-    text, n = re.subn(r"(?m)^(\s+routing:) \S+$", rf"\1 {settings['routing']}", text)
+    text, n = re.subn(r"(?m)^(\s+)routing: \S+$", rf"\1routing: {settings['routing']}\n"
+                      rf"\1services: {settings['services']}", text)
     assert n == 1, "deploy/stile.yaml: no routing to set"
     path = f"{settings['dir']}/stile.yaml"
     with open(path, "w") as f:
