@@ -43,11 +43,17 @@ static __always_inline int service_read(const struct service_key *key,
                                         struct service *to)
 {
 	const struct service *s = bpf_map_lookup_elem(&services, key);
+	union {
+		__u64 whole;
+		__u32 half[2];
+	} places;
 
 	if (!s)
 		return 0;
 	/* Of one version: two halves of different ones name no places. */
-	*(__u64 *)to = *(const volatile __u64 *)s;
+	places.whole = *(const volatile __u64 *)s;
+	to->first = places.half[0];
+	to->count = places.half[1];
 	to->local = s->local;
 	to->id = s->id;
 	to->affinity = s->affinity;

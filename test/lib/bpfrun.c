@@ -22,7 +22,6 @@
 
 const struct dp_config bpfrun_config = {
 	.masquerade = 1,
-	.full = 1,
 	.gw_mac = {0xee, 0xee, 0xee, 0xee, 0xee, 0xee},
 	/* 169.254.1.1, fe80::1 */
 	.gateway = {{.byte = {[10] = 0xff, 0xff, 169, 254, 1, 1}},
