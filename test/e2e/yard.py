@@ -133,6 +133,10 @@ def deploy(cluster):
     deployed = time.time()
     if cluster.settings["plugin"] != "stile":
         return deployed, {}
+    # What the controllers bring to every namespace is no part of what we install.
+    cluster.wait("the controllers are at work", lambda: all(
+        cluster.kube.find(kind, "kube-system", name) for kind, name in (
+            ("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))))
     before = {n.name: snapshot.take(n.argv()) for n in cluster.nodes}
     before["cluster"] = snapshot.cluster(cluster.kube)
     stile_deploy(cluster)
