@@ -16,8 +16,9 @@
 #include "policy/parse.h"
 #include "policy/syntax.h"
 
-static int except_parse(struct parse *p, json_t *item, struct peer *peer)
+static int except_parse(struct parse *p, json_t *item, void *user)
 {
+	struct peer *peer = user;
 	const char *text = json_string_value(item);
 	struct prefix except;
 
@@ -34,9 +35,8 @@ static int except_parse(struct parse *p, json_t *item, struct peer *peer)
 static int block_parse(struct parse *p, json_t *object, struct peer *ret)
 {
 	static const char *const known[] = {"cidr", "except", NULL};
-	json_t *list = NULL, *item;
+	json_t *list = NULL;
 	const char *cidr = NULL;
-	size_t i;
 	int r = parse_known(p, object, known);
 
 	if (!r)
@@ -53,16 +53,7 @@ static int block_parse(struct parse *p, json_t *object, struct peer *ret)
 	                          sizeof(*ret->except));
 	if (!ret->except)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "except", i);
-
-		r = except_parse(p, item, ret);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "except", list, except_parse, ret);
 }
 
 static int peer_selector_parse(struct parse *p, json_t *peer, const char *field,
@@ -164,51 +155,45 @@ int port_spec_parse(struct parse *p, json_t *object, struct port_spec *ret)
 	return 0;
 }
 
+static int rule_peer_parse(struct parse *p, json_t *item, void *user)
+{
+	struct rule *rule = user;
+
+	return peer_parse(p, item, &rule->peer[rule->n_peers++]);
+}
+
 static int peers_parse(struct parse *p, json_t *list, const char *field,
                        struct rule *ret)
 {
-	json_t *item;
-	size_t i;
+	int r;
 
 	ret->peer = arena_array(p->arena, json_array_size(list),
 	                        sizeof(*ret->peer));
 	if (!ret->peer)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, field, i);
-		int r = peer_parse(p, item, &ret->peer[i]);
-
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	ret->n_peers = json_array_size(list);
+	r = parse_each(p, field, list, rule_peer_parse, ret);
 	ret->any_peer = !ret->n_peers;
-	return 0;
+	return r;
+}
+
+static int rule_port_parse(struct parse *p, json_t *item, void *user)
+{
+	struct rule *rule = user;
+
+	return port_spec_parse(p, item, &rule->port[rule->n_ports++]);
 }
 
 static int port_specs_parse(struct parse *p, json_t *list, struct rule *ret)
 {
-	json_t *item;
-	size_t i;
+	int r;
 
 	ret->port = arena_array(p->arena, json_array_size(list),
 	                        sizeof(*ret->port));
 	if (!ret->port)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "ports", i);
-		int r = port_spec_parse(p, item, &ret->port[i]);
-
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	ret->n_ports = json_array_size(list);
+	r = parse_each(p, "ports", list, rule_port_parse, ret);
 	ret->any_port = !ret->n_ports;
-	return 0;
+	return r;
 }
 
 /* A null rule is an empty one to the API; here it reads as a slip. */

@@ -9,9 +9,9 @@
 /* ---- status.addresses --------------------------------------------------- */
 
 /* Types that are names, or that we do not know, are no business of ours. */
-static int address_parse(struct parse *p, json_t *item,
-                         struct node_object *node)
+static int address_parse(struct parse *p, json_t *item, void *user)
 {
+	struct node_object *node = user;
 	const char *type, *text;
 	int r;
 
@@ -32,8 +32,7 @@ static int address_parse(struct parse *p, json_t *item,
 static int status_parse(struct parse *p, json_t *status,
                         struct node_object *node)
 {
-	json_t *list, *item;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, status, "addresses", &list);
 
 	if (r)
@@ -44,16 +43,7 @@ static int status_parse(struct parse *p, json_t *status,
 	                             sizeof(*node->external));
 	if (!node->internal || !node->external)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "addresses", i);
-
-		r = address_parse(p, item, node);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "addresses", list, address_parse, node);
 }
 
 /* ---- spec.podCIDRs ------------------------------------------------------ */
@@ -74,12 +64,19 @@ static int cidr_add(struct parse *p, const char *text, struct node_object *node)
 	return 0;
 }
 
+static int cidr_parse(struct parse *p, json_t *item, void *user)
+{
+	const char *text;
+	int r = parse_text(p, item, &text);
+
+	return r ? r : cidr_add(p, text, user);
+}
+
 /* podCIDRs holds podCIDR too; manifests of old have the latter alone. */
 static int spec_parse(struct parse *p, json_t *spec, struct node_object *node)
 {
-	json_t *list, *item;
 	const char *one;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, spec, "podCIDRs", &list);
 
 	if (r)
@@ -88,17 +85,9 @@ static int spec_parse(struct parse *p, json_t *spec, struct node_object *node)
 	                         sizeof(*node->cidr));
 	if (!node->cidr)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "podCIDRs", i);
-
-		if (!json_is_string(item))
-			return parse_fail(p, "not a string");
-		r = cidr_add(p, json_string_value(item), node);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
+	r = parse_each(p, "podCIDRs", list, cidr_parse, node);
+	if (r)
+		return r;
 	r = parse_string(p, spec, "podCIDR", &one);
 	return r ? r : cidr_add(p, one, node);
 }

@@ -29,6 +29,13 @@ struct parse {
 size_t parse_enter(struct parse *p, const char *field);
 size_t parse_enter_item(struct parse *p, const char *field, size_t i);
 void parse_leave(struct parse *p, size_t mark);
+/* Each element of @list, the one in hand said as "field[i]".  Return: 0, or of
+ * @each the first that is not. */
+int parse_each(struct parse *p, const char *field, json_t *list,
+               int (*each)(struct parse *p, json_t *item, void *user),
+               void *user);
+/* An element that must be a string; borrowed. */
+int parse_text(struct parse *p, json_t *item, const char **ret);
 
 /* Say "KIND NS/NAME: PATH: …".  Return: -EINVAL. */
 __attribute__((format(printf, 2, 3))) int parse_fail(struct parse *p,

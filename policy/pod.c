@@ -7,8 +7,9 @@
 #include "policy/parse.h"
 #include "policy/syntax.h"
 
-static int port_parse(struct parse *p, json_t *port, struct pod *pod)
+static int port_parse(struct parse *p, json_t *port, void *user)
 {
+	struct pod *pod = user;
 	struct named_port named = {};
 	const char *name;
 	int r;
@@ -35,8 +36,7 @@ static int port_parse(struct parse *p, json_t *port, struct pod *pod)
 static int ports_parse(struct parse *p, json_t *container, struct pod *pod)
 {
 	struct named_port *grown;
-	json_t *ports, *port;
-	size_t i;
+	json_t *ports;
 	int r = parse_list(p, container, "ports", &ports);
 
 	if (r || !json_array_size(ports))
@@ -48,16 +48,7 @@ static int ports_parse(struct parse *p, json_t *container, struct pod *pod)
 	if (pod->n_ports)
 		memcpy(grown, pod->port, pod->n_ports * sizeof(*grown));
 	pod->port = grown;
-	json_array_foreach(ports, i, port)
-	{
-		size_t mark = parse_enter_item(p, "ports", i);
-
-		r = port_parse(p, port, pod);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "ports", ports, port_parse, pod);
 }
 
 /*
@@ -115,11 +106,21 @@ static int addr_add_text(struct parse *p, const char *text, struct pod *pod)
 	return parse_addr(p, text, pod->addr, &pod->n_addrs);
 }
 
+static int addr_item_parse(struct parse *p, json_t *item, void *user)
+{
+	const char *text;
+	int r;
+
+	if (!json_is_object(item))
+		return parse_fail(p, "not a mapping");
+	r = parse_string(p, item, "ip", &text);
+	return r ? r : addr_add_text(p, text, user);
+}
+
 static int addrs_parse(struct parse *p, json_t *status, struct pod *pod)
 {
-	json_t *list, *item;
 	const char *text;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, status, "podIPs", &list);
 
 	if (r)
@@ -128,19 +129,9 @@ static int addrs_parse(struct parse *p, json_t *status, struct pod *pod)
 	                        sizeof(*pod->addr));
 	if (!pod->addr)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "podIPs", i);
-
-		if (!json_is_object(item))
-			return parse_fail(p, "not a mapping");
-		r = parse_string(p, item, "ip", &text);
-		if (!r)
-			r = addr_add_text(p, text, pod);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
+	r = parse_each(p, "podIPs", list, addr_item_parse, pod);
+	if (r)
+		return r;
 	r = parse_string(p, status, "podIP", &text);
 	return r ? r : addr_add_text(p, text, pod);
 }

@@ -76,9 +76,10 @@ static int values_parse(struct parse *p, json_t *list, struct requirement *ret)
 	return 0;
 }
 
-static int expression_parse(struct parse *p, json_t *object,
-                            struct requirement *ret)
+static int expression_parse(struct parse *p, json_t *object, void *user)
 {
+	struct selector *to = user;
+	struct requirement *ret = &to->req[to->n];
 	static const char *const known[] = {"key", "operator", "values", NULL};
 	const char *key = NULL, *op = NULL;
 	json_t *values = NULL;
@@ -101,7 +102,10 @@ static int expression_parse(struct parse *p, json_t *object,
 		return parse_fail(p, "'%.63s' is not a label key",
 		                  key ? key : "");
 	r = values_parse(p, values, ret);
-	return r ? r : parse_copy(p, key, &ret->key);
+	if (!r)
+		r = parse_copy(p, key, &ret->key);
+	to->n += !r;
+	return r;
 }
 
 static int labels_part(struct parse *p, json_t *labels, struct selector *ret)
@@ -119,24 +123,6 @@ static int labels_part(struct parse *p, json_t *labels, struct selector *ret)
 		ret->n++;
 	}
 	parse_leave(p, mark);
-	return 0;
-}
-
-static int expressions_part(struct parse *p, json_t *list, struct selector *ret)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "matchExpressions", i);
-		int r = expression_parse(p, item, &ret->req[ret->n]);
-
-		if (r)
-			return r;
-		ret->n++;
-		parse_leave(p, mark);
-	}
 	return 0;
 }
 
@@ -161,7 +147,8 @@ int selector_parse(struct parse *p, json_t *object, struct selector *ret)
 		return parse_nomem(p);
 	r = labels_part(p, labels, &sel);
 	if (!r)
-		r = expressions_part(p, list, &sel);
+		r = parse_each(p, "matchExpressions", list, expression_parse,
+		               &sel);
 	if (r)
 		return r;
 	*ret = sel;

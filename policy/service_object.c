@@ -43,12 +43,19 @@ static int ip_add(struct parse *p, const char *text,
 	return 0;
 }
 
+static int ip_parse(struct parse *p, json_t *item, void *user)
+{
+	const char *text;
+	int r = parse_text(p, item, &text);
+
+	return r ? r : ip_add(p, text, user);
+}
+
 static int ips_parse(struct parse *p, json_t *spec,
                      struct service_object *service)
 {
 	const char *first;
-	json_t *list, *item;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, spec, "clusterIPs", &list);
 
 	if (!r)
@@ -66,23 +73,13 @@ static int ips_parse(struct parse *p, json_t *spec,
 		parse_leave(p, mark);
 		return r;
 	}
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "clusterIPs", i);
-
-		if (!json_is_string(item))
-			return parse_fail(p, "not a string");
-		r = ip_add(p, json_string_value(item), service);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "clusterIPs", list, ip_parse, service);
 }
 
-static int service_port_parse(struct parse *p, json_t *item,
-                              struct service_port *ret)
+static int service_port_parse(struct parse *p, json_t *item, void *user)
 {
+	struct service_object *service = user;
+	struct service_port *ret = &service->port[service->n_ports];
 	int r;
 
 	if (!json_is_object(item))
@@ -96,14 +93,14 @@ static int service_port_parse(struct parse *p, json_t *item,
 	if (!r && json_integer_value(json_object_get(item, "nodePort")))
 		r = parse_port(p, json_object_get(item, "nodePort"),
 		               &ret->node_port);
+	service->n_ports += !r;
 	return r;
 }
 
 static int service_ports_parse(struct parse *p, json_t *spec,
                                struct service_object *service)
 {
-	json_t *list, *item;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, spec, "ports", &list);
 
 	if (r)
@@ -112,18 +109,7 @@ static int service_ports_parse(struct parse *p, json_t *spec,
 	                            sizeof(*service->port));
 	if (!service->port)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "ports", i);
-
-		r = service_port_parse(p, item,
-		                       &service->port[service->n_ports]);
-		if (r)
-			return r;
-		service->n_ports++;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "ports", list, service_port_parse, service);
 }
 
 /* "Local", or "Cluster", which is what absence means. */
@@ -172,11 +158,19 @@ static int affinity_parse(struct parse *p, json_t *spec, uint32_t *ret)
 	return 0;
 }
 
+static int external_parse(struct parse *p, json_t *item, void *user)
+{
+	struct service_object *ret = user;
+	const char *text;
+	int r = parse_text(p, item, &text);
+
+	return r ? r : parse_addr(p, text, ret->external, &ret->n_externals);
+}
+
 static int externals_parse(struct parse *p, json_t *spec,
                            struct service_object *ret)
 {
-	json_t *list, *item;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, spec, "externalIPs", &list);
 
 	if (r)
@@ -185,19 +179,7 @@ static int externals_parse(struct parse *p, json_t *spec,
 	                            sizeof(*ret->external));
 	if (!ret->external)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "externalIPs", i);
-
-		if (!json_is_string(item))
-			return parse_fail(p, "not a string");
-		r = parse_addr(p, json_string_value(item), ret->external,
-		               &ret->n_externals);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "externalIPs", list, external_parse, ret);
 }
 
 /* What the spec says of who is let in, and to whom he goes. */
@@ -221,9 +203,9 @@ static int manner_parse(struct parse *p, json_t *spec,
 }
 
 /* An address that another proxy answers at is none of ours. */
-static int balancer_parse(struct parse *p, json_t *item,
-                          struct service_object *ret)
+static int balancer_parse(struct parse *p, json_t *item, void *user)
 {
+	struct service_object *ret = user;
 	const char *ip, *mode;
 	int r;
 
@@ -240,8 +222,7 @@ static int balancer_parse(struct parse *p, json_t *item,
 static int balancers_parse(struct parse *p, json_t *doc,
                            struct service_object *ret)
 {
-	json_t *status, *balancer, *list, *item;
-	size_t i;
+	json_t *status, *balancer, *list;
 	int r = parse_object(p, doc, "status", &status);
 
 	if (!r)
@@ -254,17 +235,8 @@ static int balancers_parse(struct parse *p, json_t *doc,
 	                            sizeof(*ret->balancer));
 	if (!ret->balancer)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark =
-			parse_enter_item(p, "status.loadBalancer.ingress", i);
-
-		r = balancer_parse(p, item, ret);
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "status.loadBalancer.ingress", list,
+	                  balancer_parse, ret);
 }
 
 /* A service without a type is one of ClusterIP. */
@@ -332,11 +304,28 @@ static int family_parse(struct parse *p, json_t *doc, enum family *ret)
 }
 
 /* A port without a number is every port: of no use to a service's port. */
+static int slice_port_parse(struct parse *p, json_t *item, void *user)
+{
+	struct slice_object *slice = user;
+	struct slice_port *port = &slice->port[slice->n_ports];
+	int r;
+
+	if (!json_is_object(item))
+		return parse_fail(p, "not a mapping");
+	r = name_parse(p, item, &port->name);
+	if (!r)
+		r = parse_protocol(p, item, &port->proto);
+	if (r || !parse_field(item, "port"))
+		return r;
+	r = parse_port(p, parse_field(item, "port"), &port->port);
+	slice->n_ports += !r;
+	return r;
+}
+
 static int slice_ports_parse(struct parse *p, json_t *doc,
                              struct slice_object *slice)
 {
-	json_t *list, *item;
-	size_t i;
+	json_t *list;
 	int r = parse_list(p, doc, "ports", &list);
 
 	if (r)
@@ -345,26 +334,7 @@ static int slice_ports_parse(struct parse *p, json_t *doc,
 	                          sizeof(*slice->port));
 	if (!slice->port)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "ports", i);
-		struct slice_port *port = &slice->port[slice->n_ports];
-
-		if (!json_is_object(item))
-			return parse_fail(p, "not a mapping");
-		r = name_parse(p, item, &port->name);
-		if (!r)
-			r = parse_protocol(p, item, &port->proto);
-		if (!r && parse_field(item, "port")) {
-			r = parse_port(p, parse_field(item, "port"),
-			               &port->port);
-			slice->n_ports += !r;
-		}
-		if (r)
-			return r;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "ports", list, slice_port_parse, slice);
 }
 
 static int conditions_parse(struct parse *p, json_t *item,
@@ -383,10 +353,17 @@ static int conditions_parse(struct parse *p, json_t *item,
 	                      &endpoint->terminating);
 }
 
+struct endpoints {
+	struct slice_object *slice;
+	enum family family;
+};
+
 /* All addresses of an endpoint are one endpoint's: the first is used. */
-static int endpoint_parse(struct parse *p, json_t *item, enum family family,
-                          struct slice_endpoint *ret)
+static int endpoint_parse(struct parse *p, json_t *item, void *user)
 {
+	struct endpoints *to = user;
+	struct slice_endpoint *ret =
+		&to->slice->endpoint[to->slice->n_endpoints];
 	const char *text, *node;
 	json_t *addresses;
 	int r;
@@ -399,22 +376,24 @@ static int endpoint_parse(struct parse *p, json_t *item, enum family family,
 	text = json_string_value(json_array_get(addresses, 0));
 	if (!text)
 		return parse_fail(p, "'addresses' holds no address");
-	if (addr_parse(text, &ret->addr) || addr_family(&ret->addr) != family)
+	if (addr_parse(text, &ret->addr) ||
+	    addr_family(&ret->addr) != to->family)
 		return parse_fail(p, "'%.63s' is not an IPv%d address", text,
-		                  family == FAMILY_V4 ? 4 : 6);
+		                  to->family == FAMILY_V4 ? 4 : 6);
 	r = conditions_parse(p, item, ret);
 	if (!r)
 		r = parse_string(p, item, "nodeName", &node);
 	if (!r && node && *node)
 		r = parse_copy(p, node, &ret->node);
+	to->slice->n_endpoints += !r;
 	return r;
 }
 
 static int endpoints_parse(struct parse *p, json_t *doc, enum family family,
                            struct slice_object *slice)
 {
-	json_t *list, *item;
-	size_t i;
+	struct endpoints to = {slice, family};
+	json_t *list;
 	int r = parse_list(p, doc, "endpoints", &list);
 
 	if (r)
@@ -423,18 +402,7 @@ static int endpoints_parse(struct parse *p, json_t *doc, enum family family,
 	                              sizeof(*slice->endpoint));
 	if (!slice->endpoint)
 		return parse_nomem(p);
-	json_array_foreach(list, i, item)
-	{
-		size_t mark = parse_enter_item(p, "endpoints", i);
-
-		r = endpoint_parse(p, item, family,
-		                   &slice->endpoint[slice->n_endpoints]);
-		if (r)
-			return r;
-		slice->n_endpoints++;
-		parse_leave(p, mark);
-	}
-	return 0;
+	return parse_each(p, "endpoints", list, endpoint_parse, &to);
 }
 
 int slice_parse(struct parse *p, json_t *doc, const struct labels *labels,

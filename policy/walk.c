@@ -43,6 +43,31 @@ void parse_leave(struct parse *p, size_t mark)
 	p->path[mark] = 0;
 }
 
+int parse_each(struct parse *p, const char *field, json_t *list,
+               int (*each)(struct parse *p, json_t *item, void *user),
+               void *user)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		const size_t mark = parse_enter_item(p, field, i);
+		const int r = each(p, item, user);
+
+		if (r)
+			return r;
+		parse_leave(p, mark);
+	}
+	return 0;
+}
+
+int parse_text(struct parse *p, json_t *item, const char **ret)
+{
+	*ret = json_string_value(item);
+	return *ret ? 0 : parse_fail(p, "not a string");
+}
+
 int parse_fail(struct parse *p, const char *fmt, ...)
 {
 	char what[160];
