@@ -46,22 +46,6 @@ static void retry_settle(struct reconcile *rec, size_t n_refusals)
 	retry_arm(rec);
 }
 
-/* ---- not too often ------------------------------------------------------ */
-
-static void pace_set(struct reconcile *rec, uint64_t began)
-{
-	const uint64_t now = loop_now_ns(), rest = (now - began) * PACE_OF;
-
-	rec->next_ns = now + (rest < PACE_LAST_NS ? rest : PACE_LAST_NS);
-}
-
-static void pace_due(struct loop_timer *timer)
-{
-	struct reconcile *rec = container_of(timer, struct reconcile, pace);
-
-	loop_task_schedule(rec->in.loop, &rec->task);
-}
-
 /* ---- a pass ------------------------------------------------------------- */
 
 static int numbers_learn(struct reconcile *rec)
@@ -210,7 +194,7 @@ static int pass(struct reconcile *rec, struct err *err)
 			(unsigned long)(planned - began) / 1000,
 			(unsigned long)(loop_now_ns() - planned) / 1000);
 	generation_free(&gen);
-	pace_set(rec, began);
+	pace_rest(&rec->pace, began);
 	if (last_pods_save(&rec->last, &ignored))
 		log_err("%s", ignored.text);
 	return r;
@@ -220,8 +204,7 @@ int reconcile_now(struct reconcile *rec, struct err *err)
 {
 	int r;
 
-	loop_task_cancel(rec->in.loop, &rec->task);
-	loop_timer_cancel(rec->in.loop, &rec->pace);
+	pace_cancel(&rec->pace);
 	if (!rec->in.dp)
 		return err_set(err, -EROFS, "this is a dry run");
 	r = pass(rec, err);
@@ -249,19 +232,13 @@ static void retry_due(struct loop_timer *timer)
 
 void reconcile_schedule(struct reconcile *rec)
 {
-	const uint64_t now = loop_now_ns();
-
-	if (!rec->in.dp || rec->pace.armed)
-		return;
-	if (now < rec->next_ns)
-		loop_timer_arm(rec->in.loop, &rec->pace, rec->next_ns - now);
-	else
-		loop_task_schedule(rec->in.loop, &rec->task);
+	if (rec->in.dp)
+		pace_schedule(&rec->pace);
 }
 
 void reconcile_settle(struct reconcile *rec)
 {
-	if (rec->task.scheduled || rec->pace.armed)
+	if (pace_is_scheduled(&rec->pace))
 		task_run(&rec->task);
 }
 
@@ -301,7 +278,7 @@ int reconcile_new(const struct reconcile_input *input, struct reconcile **ret,
 	rec->unread = input->dp;
 	rec->task.run = task_run;
 	rec->retry.due = retry_due;
-	rec->pace.due = pace_due;
+	pace_init(&rec->pace, input->loop, &rec->task, PACE_OF, PACE_LAST_NS);
 	rec->problems = json_array();
 	rec->actual = calloc(1, sizeof(*rec->actual));
 	if (rec->actual && rec->problems)
@@ -327,10 +304,9 @@ void reconcile_free(struct reconcile *rec)
 		reconcile_tend_last(rec);
 		loop_timer_cancel(rec->in.loop, &rec->tend);
 		loop_timer_cancel(rec->in.loop, &rec->retry);
-		loop_timer_cancel(rec->in.loop, &rec->pace);
+		pace_cancel(&rec->pace);
 		loop_timer_cancel(rec->in.loop, &rec->reread);
 		loop_timer_cancel(rec->in.loop, &rec->trim);
-		loop_task_cancel(rec->in.loop, &rec->task);
 	}
 	if (rec->actual)
 		actual_free(rec->actual);

@@ -8,6 +8,7 @@
 #include "daemon/intent.h"
 #include "daemon/last_pods.h"
 #include "daemon/numbers.h"
+#include "daemon/pace.h"
 #include "daemon/reconcile.h"
 
 /* Computed in one go from the same facts; owned by two arenas. */
@@ -40,8 +41,8 @@ struct reconcile {
 	uint64_t retry_ns;      /* the next delay after a failure */
 	size_t n_refusals;      /* by the kernel, in the last pass */
 	struct loop_task task;
-	struct loop_timer tend, retry, reread, trim, pace;
-	uint64_t next_ns; /* no pass before, unless somebody asks for it */
+	struct loop_timer tend, retry, reread, trim;
+	struct pace pace;
 	uint64_t store_revision;  /* of what is in force */
 	char *held[ENDPOINT_MAX]; /* see reconcile_held() */
 	char *failure;            /* of the last pass; NULL */

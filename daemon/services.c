@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/pace.h"
 #include "daemon/services_apply.h"
 #include "lib/addr.h"
 #include "lib/log.h"
@@ -16,8 +17,9 @@
 #define REST_NS  (1000 * MS)  /* places that retired wait for each other */
 #define LOOK_NS  (60000 * MS) /* the maps are read again */
 #define RETRY_NS (1000 * MS)
-#define PACE_OF  10 /* a pass is followed by ten times its duration … */
-#define PACE_NS  (1000 * MS) /* … without one, at most so long */
+/* A pass costs what all services do: under a churn it is not made for each. */
+#define PACE_OF 10
+#define PACE_NS (1000 * MS)
 /* Half, so that all of it can be replaced at once. */
 #define BACKENDS_MOST (BACKEND_MAX / 2)
 
@@ -38,8 +40,8 @@ struct services {
 	bool unread;    /* have is not what the maps hold */
 	json_t *problems;
 	struct loop_task task;
-	struct loop_timer rest, look, retry, pace;
-	uint64_t next_ns; /* no pass before, unless somebody asks */
+	struct loop_timer rest, look, retry;
+	struct pace pace;
 };
 
 /* ---- facts -------------------------------------------------------------- */
@@ -342,14 +344,6 @@ static int pass(struct services *s, struct arena *arena, struct err *err)
 	return 0;
 }
 
-/* A pass costs what all services do: under a churn it is not made for each. */
-static void pace_set(struct services *s, uint64_t began)
-{
-	const uint64_t now = loop_now_ns(), took = (now - began) * PACE_OF;
-
-	s->next_ns = now + (took < PACE_NS ? took : PACE_NS);
-}
-
 static void task_run(struct loop_task *task)
 {
 	struct services *s = container_of(task, struct services, task);
@@ -359,15 +353,14 @@ static void task_run(struct loop_task *task)
 	json_t *problems;
 	int r;
 
-	loop_task_cancel(s->in.loop, task);
-	loop_timer_cancel(s->in.loop, &s->pace);
+	pace_cancel(&s->pace);
 	if (!s->in.store->synced)
 		return;
 	arena = arena_new(0);
 	r = arena ? pass(s, arena, &err)
 	          : err_set(&err, -ENOMEM, "out of memory");
 	arena_free(arena);
-	pace_set(s, began);
+	pace_rest(&s->pace, began);
 	if (!r)
 		return;
 	s->unread = true;
@@ -389,13 +382,6 @@ static void rest_due(struct loop_timer *timer)
 	(void)malloc_trim(0); /* what passes have freed */
 }
 
-static void pace_due(struct loop_timer *timer)
-{
-	struct services *s = container_of(timer, struct services, pace);
-
-	loop_task_schedule(s->in.loop, &s->task);
-}
-
 static void look_due(struct loop_timer *timer)
 {
 	struct services *s = container_of(timer, struct services, look);
@@ -413,19 +399,13 @@ static void retry_due(struct loop_timer *timer)
 
 void services_schedule(struct services *s)
 {
-	const uint64_t now = loop_now_ns();
-
-	if (s->pace.armed || (!s->unread && s->facts == facts_now(s)))
-		return;
-	if (now < s->next_ns)
-		loop_timer_arm(s->in.loop, &s->pace, s->next_ns - now);
-	else
-		loop_task_schedule(s->in.loop, &s->task);
+	if (s->unread || s->facts != facts_now(s))
+		pace_schedule(&s->pace);
 }
 
 void services_settle(struct services *s)
 {
-	if (s->task.scheduled || s->pace.armed)
+	if (pace_is_scheduled(&s->pace))
 		task_run(&s->task);
 }
 
@@ -500,7 +480,7 @@ int services_new(const struct services_deps *deps, struct services **ret,
 	s->rest.due = rest_due;
 	s->look.due = look_due;
 	s->retry.due = retry_due;
-	s->pace.due = pace_due;
+	pace_init(&s->pace, s->in.loop, &s->task, PACE_OF, PACE_NS);
 	loop_timer_arm(s->in.loop, &s->look, LOOK_NS);
 	*ret = s;
 	return 0;
@@ -510,11 +490,10 @@ void services_free(struct services *s)
 {
 	if (!s)
 		return;
-	loop_task_cancel(s->in.loop, &s->task);
+	pace_cancel(&s->pace);
 	loop_timer_cancel(s->in.loop, &s->rest);
 	loop_timer_cancel(s->in.loop, &s->look);
 	loop_timer_cancel(s->in.loop, &s->retry);
-	loop_timer_cancel(s->in.loop, &s->pace);
 	free(s->have.item);
 	free(s->resting.item);
 	arena_free(s->arena);
