@@ -9,6 +9,7 @@
 #include "lib/addr.h"
 #include "lib/log.h"
 #include "lib/util.h"
+#include "policy/index.h"
 
 #define RETRY_NS (5ull * 1000000000)
 
@@ -90,33 +91,25 @@ static void problems_say(const json_t *old, const json_t *new)
 	}
 }
 
-static uint64_t mix(uint64_t hash, const void *data, size_t n)
-{
-	const unsigned char *byte = data;
-
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ byte[i]) * 0x100000001b3ull;
-	return hash;
-}
-
 /* Passes are many, and most change nothing of the nodes. */
 static uint64_t facts_of(const struct peers *peers)
 {
-	uint64_t hash = mix(0xcbf29ce484222325ull, &peers->underlay,
-	                    sizeof(peers->underlay));
+	uint64_t hash =
+		hash_bytes(&peers->underlay, sizeof(peers->underlay), 0);
 
-	hash = mix(hash, peers->own, sizeof(peers->own));
+	hash = hash_bytes(peers->own, sizeof(peers->own), hash);
 	for (size_t i = 0; i < peers->n; i++) {
 		const struct peer_node *peer = &peers->peer[i];
 
-		hash = mix(hash, &peer->number, sizeof(peer->number));
-		hash = mix(hash, &peer->underlay, sizeof(peer->underlay));
-		hash = mix(hash, peer->addr,
-		           peer->n_addrs * sizeof(*peer->addr));
+		hash = hash_bytes(&peer->number, sizeof(peer->number), hash);
+		hash = hash_bytes(&peer->underlay, sizeof(peer->underlay),
+		                  hash);
+		hash = hash_bytes(peer->addr,
+		                  peer->n_addrs * sizeof(*peer->addr), hash);
 		for (size_t c = 0; c < peer->n_cidrs; c++) {
-			hash = mix(hash, &peer->cidr[c].addr,
-			           sizeof(peer->cidr[c].addr));
-			hash = mix(hash, &peer->cidr[c].bits, 1);
+			hash = hash_bytes(&peer->cidr[c].addr,
+			                  sizeof(peer->cidr[c].addr), hash);
+			hash = hash_bytes(&peer->cidr[c].bits, 1, hash);
 		}
 	}
 	return hash ? hash : 1;
@@ -127,11 +120,11 @@ static uint64_t source_of(const struct peers *peers)
 {
 	const struct config *config = peers->config;
 	const uint64_t nodes = peers->store->changed[OBJECT_NODE];
-	uint64_t hash = mix(0xcbf29ce484222325ull, config->pod_cidr,
-	                    sizeof(config->pod_cidr));
+	uint64_t hash =
+		hash_bytes(config->pod_cidr, sizeof(config->pod_cidr), nodes);
 
-	hash = mix(hash, config->has_pod_cidr, sizeof(config->has_pod_cidr));
-	hash = mix(hash, &nodes, sizeof(nodes));
+	hash = hash_bytes(config->has_pod_cidr, sizeof(config->has_pod_cidr),
+	                  hash);
 	return hash ? hash : 1;
 }
 

@@ -4,31 +4,16 @@
 #include <string.h>
 
 #include "daemon/reconcile_impl.h"
+#include "policy/index.h"
 
 /* ---- facts -------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t hash, const void *data, size_t n)
-{
-	const unsigned char *byte = data;
-
-	for (size_t at = 0; at < n; at += sizeof(uint64_t)) {
-		const size_t left = n - at;
-		uint64_t word = 0;
-
-		memcpy(&word, byte + at,
-		       left < sizeof(word) ? left : sizeof(word));
-		hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-		hash ^= hash >> 29;
-	}
-	return hash;
-}
 
 uint64_t reconcile_facts(const struct reconcile *rec)
 {
 	const struct store *store = rec->in.store;
 	const struct node *node = rec->in.node;
-	uint64_t hash =
-		mix(store->synced, &store->revision, sizeof(store->revision));
+	uint64_t hash = hash_bytes(&store->revision, sizeof(store->revision),
+	                           store->synced);
 
 	for (unsigned i = 1; i < ENDPOINT_MAX; i++) {
 		const struct ep *ep = &rec->in.endpoints->ep[i];
@@ -46,15 +31,15 @@ uint64_t reconcile_facts(const struct reconcile *rec)
 
 		if (ep->state == ENDPOINT_FREE)
 			continue;
-		hash = mix(hash, fact, sizeof(fact));
-		hash = mix(hash, ep->addr, sizeof(ep->addr));
+		hash = hash_bytes(fact, sizeof(fact), hash);
+		hash = hash_bytes(ep->addr, sizeof(ep->addr), hash);
 	}
 	for (size_t i = 0; i < node->n_addrs; i++) {
 		const uint64_t local = node->addr[i].local;
 
-		hash = mix(hash, &node->addr[i].addr,
-		           sizeof(node->addr[i].addr));
-		hash = mix(hash, &local, sizeof(local));
+		hash = hash_bytes(&node->addr[i].addr,
+		                  sizeof(node->addr[i].addr), hash);
+		hash = hash_bytes(&local, sizeof(local), hash);
 	}
 	return hash ? hash : 1;
 }

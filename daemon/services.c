@@ -12,6 +12,7 @@
 #include "daemon/services_apply.h"
 #include "lib/addr.h"
 #include "lib/log.h"
+#include "policy/index.h"
 
 #define MS       1000000ull
 #define REST_NS  (1000 * MS)  /* places that retired wait for each other */
@@ -46,25 +47,19 @@ struct services {
 
 /* ---- facts -------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t hash, uint64_t word)
-{
-	hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
-	return hash ^ hash >> 29;
-}
-
 /* All that a pass depends on; never 0. */
 static uint64_t facts_now(const struct services *s)
 {
 	const struct store *store = s->in.store;
 	const struct node *node = s->in.node;
-	uint64_t hash = mix(1, store->changed[OBJECT_SERVICE]);
+	const uint64_t changed[] = {store->changed[OBJECT_SERVICE],
+	                            store->changed[OBJECT_SLICE],
+	                            store->changed[OBJECT_NODE]};
+	uint64_t hash = hash_bytes(changed, sizeof(changed), 0);
 
-	hash = mix(hash, store->changed[OBJECT_SLICE]);
-	hash = mix(hash, store->changed[OBJECT_NODE]);
-	for (size_t i = 0; i < node->n_addrs; i++) {
-		hash = mix(hash, node->addr[i].addr.half[0]);
-		hash = mix(hash, node->addr[i].addr.half[1]);
-	}
+	for (size_t i = 0; i < node->n_addrs; i++)
+		hash = hash_bytes(&node->addr[i].addr,
+		                  sizeof(node->addr[i].addr), hash);
 	return hash ? hash : 1;
 }
 
@@ -451,10 +446,7 @@ const char *services_name(const struct services *s, const struct addr *vip,
 	const struct named *named = named_find(s, &key);
 
 	if (!named) { /* a node port, at an address of the node */
-		if (addr_family(vip) == FAMILY_V4)
-			key.vip.word[3] = 0;
-		else
-			key.vip = (struct addr){};
+		key.vip = addr_any(addr_family(vip));
 		named = named_find(s, &key);
 	}
 	if (!named)

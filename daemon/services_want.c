@@ -10,6 +10,8 @@
 
 #include "daemon/services_guard.h"
 #include "lib/addr.h"
+#include "lib/util.h"
+#include "policy/index.h"
 
 struct found {
 	struct backend backend;
@@ -297,12 +299,12 @@ static bool found_local(const struct make *m)
 	return false;
 }
 
-static int backends_find(struct make *m, struct frontend *f)
+static int backends_find(struct make *m, struct frontend *f, bool only_local)
 {
 	int r;
 
 	m->n_found = 0;
-	r = slices_take(m, f, f->only_local);
+	r = slices_take(m, f, only_local);
 	if (!r && f->flags & SERVICE_OUTER_LOCAL && !found_local(m)) {
 		const size_t all = m->n_found;
 
@@ -317,17 +319,11 @@ static int backends_find(struct make *m, struct frontend *f)
 static uint32_t port_id(const struct frontend *f)
 {
 	const char *part[] = {f->service->ns, f->service->name, f->port_name};
-	uint32_t hash = 2166136261u;
+	uint64_t hash = (uint64_t)addr_family(&f->key.vip) << 8 | f->key.proto;
 
-	for (size_t i = 0; i < 3; i++)
-		for (const char *c = part[i];; c++) {
-			hash = (hash ^ (uint8_t)*c) * 16777619u;
-			if (!*c)
-				break;
-		}
-	hash = (hash ^ f->key.proto) * 16777619u;
-	hash = (hash ^ (uint32_t)addr_family(&f->key.vip)) * 16777619u;
-	return hash ? hash : 1;
+	for (size_t i = 0; i < ARRAY_SIZE(part); i++)
+		hash = hash_bytes(part[i], strlen(part[i]), hash);
+	return (uint32_t)hash ? (uint32_t)hash : 1;
 }
 
 static int frontend_add(struct make *m, const struct service_object *service,
@@ -343,16 +339,15 @@ static int frontend_add(struct make *m, const struct service_object *service,
 		.service = service,
 		.port_name = port->name,
 	};
+	const bool inner = kind == SERVICE_CLUSTER_IP;
 	int r;
 
-	if (kind == SERVICE_CLUSTER_IP)
-		f.only_local = service->inner_local;
-	else if (service->outer_local)
+	if (!inner && service->outer_local)
 		f.flags = SERVICE_OUTER_LOCAL;
 	f.affinity = service->affinity;
 	if (f.affinity)
 		f.id = port_id(&f);
-	r = backends_find(m, &f);
+	r = backends_find(m, &f, inner && service->inner_local);
 	if (r)
 		return r;
 	if (!is_rewritable(&f))
@@ -404,20 +399,17 @@ static int address_add(struct make *m, const struct service_object *service,
 /* On every address of the node, of the families that the service has. */
 static int node_ports_add(struct make *m, const struct service_object *service)
 {
-	static const struct addr any[FAMILY__COUNT] = {
-		[FAMILY_V4] = {.byte = {[10] = 0xff, [11] = 0xff}},
-	};
 	bool done[FAMILY__COUNT] = {};
 	int r = 0;
 
 	for (size_t i = 0; i < service->n_ips && !r; i++) {
 		const enum family family = addr_family(&service->ip[i]);
+		const struct addr any = addr_any(family);
 
 		for (size_t p = 0; p < service->n_ports && !r; p++)
 			if (service->port[p].node_port && !done[family])
 				r = frontend_add(m, service, SERVICE_NODE_PORT,
-				                 &any[family],
-				                 &service->port[p]);
+				                 &any, &service->port[p]);
 		done[family] = true;
 	}
 	return r;
@@ -489,18 +481,12 @@ static int frontend_order(const void *a, const void *b)
 	return cmp ? cmp : service_order(&x->service, &y->service);
 }
 
-static bool addr_is_any(const struct addr *addr)
-{
-	return !addr->half[0] &&
-	       (addr_family(addr) == FAMILY_V4 ? !addr->word[3]
-	                                       : !addr->half[1]);
-}
-
 static const char *key_text(struct make *m, const struct frontend *f)
 {
+	const struct addr any = addr_any(addr_family(&f->key.vip));
 	char text[ADDR_TEXT_MAX];
 
-	if (addr_is_any(&f->key.vip))
+	if (!addr_compare(&f->key.vip, &any))
 		return arena_printf(m->arena, "node port %u",
 		                    ntohs(f->key.port));
 	return arena_printf(m->arena, "address %s port %u",

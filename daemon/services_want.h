@@ -42,7 +42,6 @@ struct frontend {
 	uint32_t id;    /* of the service's port, among affinities; 0: none */
 	uint32_t affinity; /* seconds, see struct service */
 	uint8_t flags;     /* enum service_flags */
-	bool only_local;   /* no other node's backend is of use */
 };
 
 struct services_problem {

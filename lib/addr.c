@@ -38,6 +38,15 @@ enum family addr_family(const struct addr *addr)
 	                                                  : FAMILY_V4;
 }
 
+struct addr addr_any(enum family family)
+{
+	struct addr any = {};
+
+	if (family == FAMILY_V4)
+		any.byte[10] = any.byte[11] = 0xff;
+	return any;
+}
+
 bool addr_is_zero(const struct addr *addr)
 {
 	return !addr->half[0] && !addr->half[1];

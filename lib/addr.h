@@ -15,6 +15,8 @@ int addr_parse(const char *text, struct addr *ret);
 const char *addr_format(const struct addr *addr, char buf[ADDR_TEXT_MAX]);
 enum family addr_family(const struct addr *addr);
 bool addr_is_zero(const struct addr *addr);
+/* "0.0.0.0" or "::": of a service's key, every address of the node. */
+struct addr addr_any(enum family family);
 int addr_compare(const struct addr *a, const struct addr *b);
 /* The @n-th address after @addr; carries into higher bytes. */
 struct addr addr_add(const struct addr *addr, unsigned long n);
