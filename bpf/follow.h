@@ -174,8 +174,9 @@ __noinline int advance(const struct flow_key *key, __u32 tag,
 /*
  * Does the half-open side of a translated flow still own its far side?  That
  * one sees no question: it is seen here, or it would not outlive a minute.
+ * Another CPU may have moved the near side since it was found.
  */
-__noinline int pair_stands(const struct flow_key *of)
+__noinline int pair_stands(const struct flow_key *of, __u32 near_tag)
 {
 	struct flow_key near;
 	const struct flow *f;
@@ -185,8 +186,8 @@ __noinline int pair_stands(const struct flow_key *of)
 
 	if (!of)
 		return 0;
-	near = *of;                            /* 6.1 wants keys on the stack */
-	f = flow_find(&near, flow_tag(&near)); /* it may have moved meanwhile */
+	near = *of; /* 6.1 wants keys on the stack */
+	f = flow_find(&near, near_tag);
 	if (!f)
 		return 0;
 	pair = flow_pair(&f->other, &key, &tag);
@@ -273,20 +274,20 @@ static __always_inline bool is_syn(const struct pkt *pkt)
  * Does the packet, which came from the right side, ride on the flow @f?  The
  * flow is marked dead when the packet shows that it is over.
  */
-static __always_inline bool follow_rides(const struct flow_key *key,
+static __always_inline bool follow_rides(const struct flow_key *key, __u32 tag,
                                          struct flow *f, __u32 flags,
-                                         const struct pkt *pkt, int d,
-                                         bool young)
+                                         const struct pkt *pkt, int d)
 {
 	if (flow_closing(flags) && is_syn(pkt)) {
 		if (flags & (FLOW_XLATE_IN | FLOW_XLATE_OUT))
-			pair_end(key, f->tag);
+			pair_end(key, tag);
 		flow_set(f, FLOW_DEAD);
 		return false;
 	}
 	if (d && !is_answer(pkt))
 		return false;
-	if (young && flags & FLOW_XLATE_IN && !pair_stands(key)) {
+	if (!(flags & FLOW_MAIN) && flags & FLOW_XLATE_IN &&
+	    !pair_stands(key, tag)) {
 		flow_set(f, FLOW_DEAD);
 		return false;
 	}
@@ -393,7 +394,7 @@ __noinline int follow(struct __sk_buff *skb, struct pkt *pkt)
 	if (config.tunnel_ifindex && pkt->from == FROM_TUNNEL &&
 	    !tunnel_sender_is(skb, node))
 		return FOLLOW_MISS;
-	if (!follow_rides(&key, f, flags, pkt, d, young))
+	if (!follow_rides(&key, tag, f, flags, pkt, d))
 		return FOLLOW_MISS;
 	follow_count(f, pkt, d);
 	if (young ? advance_due(f, flags, pkt, d)

@@ -24,18 +24,26 @@ static __always_inline __u32 csum_add(const void *p, __u32 len, __u32 seed)
 	return (__u32)bpf_csum_diff(NULL, 0, (void *)p, len, seed);
 }
 
-/* To whom sent it: from the gateway, or from whom it was sent to. */
-static __always_inline void icmp_turn(struct ethhdr *eth, bool from_net)
+/*
+ * Make the frame one for who sent it, with room for @len bytes behind Ethernet:
+ * from the gateway, or off the wire from whom it was sent to.
+ * Return: 0 or -errno.
+ */
+static __always_inline long frame_turn(struct __sk_buff *skb,
+                                       const struct pkt *pkt, __u32 len)
 {
+	struct ethhdr eth;
 	__u8 own[ETH_ALEN];
+	long r = bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth));
 
-	__builtin_memcpy(own, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
-	if (from_net)
-		__builtin_memcpy(eth->h_source, own, ETH_ALEN);
-	else
-		__builtin_memcpy(eth->h_source, config_plain()->gw_mac,
-		                 ETH_ALEN);
+	__builtin_memcpy(own,
+	                 pkt->hook == HOOK_FROM_NET ? eth.h_dest
+	                                            : config_plain()->gw_mac,
+	                 ETH_ALEN);
+	__builtin_memcpy(eth.h_dest, eth.h_source, ETH_ALEN);
+	__builtin_memcpy(eth.h_source, own, ETH_ALEN);
+	r = r ? r : bpf_skb_change_tail(skb, ETH_HLEN + len, 0);
+	return r ? r : bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 }
 
 /* Who we are to the sender. */
@@ -59,27 +67,20 @@ static __always_inline void icmp_source(struct __sk_buff *skb,
  *
  * @ip_len: bytes of @ip.  Return: 0 or -errno.
  */
-static __always_inline long icmp_store(struct __sk_buff *skb, bool from_net,
-                                       const void *ip, __u32 ip_len,
+static __always_inline long icmp_store(struct __sk_buff *skb,
+                                       const struct pkt *pkt, const void *ip,
+                                       __u32 ip_len,
                                        const struct icmp_head *head,
                                        const __u8 *quote)
 {
-	struct ethhdr eth;
-	long r;
+	const __u32 at = ETH_HLEN + ip_len;
+	long r = frame_turn(skb, pkt, ip_len + sizeof(*head) + QUOTE);
 
-	r = bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth));
-	icmp_turn(&eth, from_net);
-	r = r ? r
-	      : bpf_skb_change_tail(
-			skb, ETH_HLEN + ip_len + sizeof(*head) + QUOTE, 0);
-	r = r ? r : bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
 	r = r ? r : bpf_skb_store_bytes(skb, ETH_HLEN, ip, ip_len, 0);
-	r = r ? r
-	      : bpf_skb_store_bytes(skb, ETH_HLEN + ip_len, head, sizeof(*head),
-	                            0);
+	r = r ? r : bpf_skb_store_bytes(skb, at, head, sizeof(*head), 0);
 	return r ? r
-	         : bpf_skb_store_bytes(skb, ETH_HLEN + ip_len + sizeof(*head),
-	                               quote, QUOTE, 0);
+	         : bpf_skb_store_bytes(skb, at + sizeof(*head), quote, QUOTE,
+	                               0);
 }
 
 __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *pkt,
@@ -102,8 +103,7 @@ __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *pkt,
 	ip.check = csum_fold(csum_add(&ip, sizeof(ip), 0));
 	head->check = csum_fold(
 		csum_add(s->bytes, QUOTE, csum_add(head, sizeof(*head), 0)));
-	return (int)icmp_store(skb, pkt->hook == HOOK_FROM_NET, &ip, sizeof(ip),
-	                       head, s->bytes);
+	return (int)icmp_store(skb, pkt, &ip, sizeof(ip), head, s->bytes);
 }
 
 __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *pkt,
@@ -128,8 +128,7 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *pkt,
 	sum = csum_add(&ip.saddr, 32, csum_add(tail, sizeof(tail), 0));
 	sum = csum_add(head, sizeof(*head), sum);
 	head->check = csum_fold(csum_add(s->bytes, QUOTE, sum));
-	return (int)icmp_store(skb, pkt->hook == HOOK_FROM_NET, &ip, sizeof(ip),
-	                       head, s->bytes);
+	return (int)icmp_store(skb, pkt, &ip, sizeof(ip), head, s->bytes);
 }
 
 /* What was made of the packet goes back to who sent it. */

@@ -15,14 +15,6 @@ struct tcp_head {
 	__be16 window, check, urgent;
 };
 
-struct reset {
-	union {
-		struct iphdr ip4;
-		struct ipv6hdr ip6;
-	};
-	struct tcp_head tcp;
-};
-
 #define TCP_DOFF (sizeof(struct tcp_head) / 4 << 4)
 
 /* The answer to a SYN: RFC 9293 3.10.7.1. */
@@ -42,57 +34,53 @@ static __always_inline void reset_tcp(struct tcp_head *tcp,
 	tcp->check = csum_fold(csum_add(tcp, sizeof(*tcp), sum));
 }
 
-static __always_inline void reset_ip(struct reset *r, const struct pkt *pkt)
+static __always_inline void reset_ip4(struct iphdr *ip, const struct pkt *pkt)
 {
-	if (pkt->v6) {
-		r->ip6.version = 6;
-		r->ip6.hop_limit = 64;
-		r->ip6.nexthdr = IPPROTO_TCP;
-		r->ip6.payload_len = bpf_htons(sizeof(r->tcp));
-		__builtin_memcpy(&r->ip6.saddr, &pkt->tuple.daddr, 16);
-		__builtin_memcpy(&r->ip6.daddr, &pkt->tuple.saddr, 16);
-		return;
-	}
-	r->ip4.version = 4;
-	r->ip4.ihl = 5;
-	r->ip4.ttl = 64;
-	r->ip4.protocol = IPPROTO_TCP;
-	r->ip4.tot_len = bpf_htons(sizeof(r->ip4) + sizeof(r->tcp));
-	r->ip4.saddr = pkt->tuple.daddr.word[3];
-	r->ip4.daddr = pkt->tuple.saddr.word[3];
-	r->ip4.check = csum_fold(csum_add(&r->ip4, sizeof(r->ip4), 0));
+	ip->version = 4;
+	ip->ihl = 5;
+	ip->ttl = 64;
+	ip->protocol = IPPROTO_TCP;
+	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(struct tcp_head));
+	ip->saddr = pkt->tuple.daddr.word[3];
+	ip->daddr = pkt->tuple.saddr.word[3];
+	ip->check = csum_fold(csum_add(ip, sizeof(*ip), 0));
+}
+
+static __always_inline void reset_ip6(struct ipv6hdr *ip, const struct pkt *pkt)
+{
+	ip->version = 6;
+	ip->hop_limit = 64;
+	ip->nexthdr = IPPROTO_TCP;
+	ip->payload_len = bpf_htons(sizeof(struct tcp_head));
+	__builtin_memcpy(&ip->saddr, &pkt->tuple.daddr, 16);
+	__builtin_memcpy(&ip->daddr, &pkt->tuple.saddr, 16);
 }
 
 /* Put the reset in place of the SYN; 0 or -errno. */
 __noinline int reset_store(struct __sk_buff *skb, const struct pkt *pkt)
 {
-	struct reset r = {};
-	struct ethhdr eth;
-	__u32 at = ETH_HLEN;
+	struct tcp_head tcp = {};
+	struct ipv6hdr ip6 = {};
+	struct iphdr ip4 = {};
+	__u32 len;
 	__be32 seq;
-	long e;
+	long r;
 
-	if (!pkt)
+	if (!pkt || bpf_skb_load_bytes(skb, pkt->l4 + 4, &seq, sizeof(seq)))
 		return -1;
-	e = bpf_skb_load_bytes(skb, pkt->l4 + 4, &seq, sizeof(seq));
-	e = e ? e : bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth));
-	if (e)
-		return -1;
-	icmp_turn(&eth, pkt->hook == HOOK_FROM_NET);
-	reset_ip(&r, pkt);
-	reset_tcp(&r.tcp, pkt, seq);
-	at += pkt->v6 ? sizeof(r.ip6) : sizeof(r.ip4);
-	e = bpf_skb_change_tail(skb, at + sizeof(r.tcp), 0);
-	e = e ? e : bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0);
-	if (!e && pkt->v6)
-		e = bpf_skb_store_bytes(skb, ETH_HLEN, &r.ip6, sizeof(r.ip6),
-		                        0);
-	else if (!e)
-		e = bpf_skb_store_bytes(skb, ETH_HLEN, &r.ip4, sizeof(r.ip4),
-		                        0);
-	return (int)(e ? e
-	               : bpf_skb_store_bytes(skb, at, &r.tcp, sizeof(r.tcp),
-	                                     0));
+	reset_tcp(&tcp, pkt, seq);
+	len = pkt->v6 ? sizeof(ip6) : sizeof(ip4);
+	r = frame_turn(skb, pkt, len + sizeof(tcp));
+	if (!r && pkt->v6) {
+		reset_ip6(&ip6, pkt);
+		r = bpf_skb_store_bytes(skb, ETH_HLEN, &ip6, sizeof(ip6), 0);
+	} else if (!r) {
+		reset_ip4(&ip4, pkt);
+		r = bpf_skb_store_bytes(skb, ETH_HLEN, &ip4, sizeof(ip4), 0);
+	}
+	return (int)(r ? r
+	               : bpf_skb_store_bytes(skb, ETH_HLEN + len, &tcp,
+	                                     sizeof(tcp), 0));
 }
 
 /* Nobody serves here; counts the refusal.  Return: a TC verdict. */

@@ -26,11 +26,9 @@
 struct service_ask {
 	struct service_key key;
 	struct addr client;
-	__u32 outer;  /* 1: he is not in the cluster */
-	__u32 random; /* chooses where nothing else does */
+	__u32 outer; /* 1: he is not in the cluster */
 	/* Answers: */
 	__u32 first, n; /* places that he may get; n 0: none */
-	__u32 refuse;   /* 1: nobody gets any, and that is to be said */
 	struct backend backend;
 };
 
@@ -84,7 +82,6 @@ static __always_inline void places_choose(const struct service *s,
 {
 	ask->first = s->first;
 	ask->n = s->count;
-	ask->refuse = !s->count;
 	if (ask->outer && s->flags & SERVICE_OUTER_LOCAL) {
 		ask->n = s->local;
 	} else if (s->flags & SERVICE_LOCAL_APART) {
@@ -224,7 +221,7 @@ static __always_inline int service_choose(const struct service *s,
 		affinity_set(s, ask);
 		return DROP_NONE;
 	}
-	why = place_take(ask, ask->first + ask->random % ask->n);
+	why = place_take(ask, ask->first + bpf_get_prandom_u32() % ask->n);
 	if (!why && s->affinity)
 		affinity_set(s, ask);
 	return why;
@@ -257,10 +254,9 @@ __noinline int service_pick(struct pkt *pkt)
 		return found ? DROP_NO_BACKEND : DROP_NONE;
 	ask.client = pkt->tuple.saddr;
 	ask.outer = pkt->from == FROM_NET;
-	ask.random = bpf_get_prandom_u32();
 	why = service_choose(&s, &ask);
 	if (why) {
-		if (ask.refuse)
+		if (!s.count)
 			pkt->xlate |= XLATE_REFUSE;
 		return why;
 	}
