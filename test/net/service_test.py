@@ -7,31 +7,38 @@
 import json
 import os
 import socket
-import struct
 import threading
 import time
 
-from services import VIP4, VIP6, service, slices
+import services
+from services import Echo, alive, exchange, opened, retransmits, service, slices, vips
 from stage import (FAR4, FAR6, NODE4, NODE6, Node, done, equal,
                    namespace_manifest, netpol, test, wait_for)
 
-def put(number, ends, target=8080, port=80, **spec):
-    """A service with a TCP and a UDP port, to these addresses."""
-    ends = [e if isinstance(e, tuple) else (e, {"ready": True}) for e in ends]
-    node.put(f"svc{number}.json",
-             service(number, [("t", "TCP", port), ("u", "UDP", port)], **spec),
-             *slices(number, [("t", "TCP", target), ("u", "UDP", target)],
-                     ends))
+
+def put(number, ends, **spec):
+    services.put(node, number, ends, **spec)
 
 
 def backends(number):
-    return sorted((b["address"], b["port"], b["protocol"])
-                  for b in node.ask("backend", "list")
-                  if b["service"]["name"] == f"svc{number}")
+    return services.backends(node, number)
 
 
-def vips(number):
-    return VIP4.format(number), VIP6.format(number)
+def ask(*args, seconds=5, **kw):
+    return services.ask(*args, seconds=seconds, **kw)
+
+
+def answered_at_once(vip):
+    """By somebody; a second is longer than any answer but to a second SYN."""
+    sent = time.monotonic()
+    with opened(client.ns, vip, seconds=5) as sock:
+        try:
+            sock.connect((vip, 80))
+            again = retransmits(sock)
+            who = exchange(sock)
+        except OSError:
+            return False
+    return bool(who) and (time.monotonic() - sent <= 1 or not again)
 
 
 node = Node().start()
@@ -39,84 +46,6 @@ node.put("ns.json", namespace_manifest("s"))
 client = node.pod("s/c", {"app": "c"})
 ends = [node.pod(f"s/b{i}", {"app": "b"}) for i in range(2)]
 node.settled()
-
-
-class Echo:
-    """A server that says its name, TCP and UDP, both families."""
-
-    def __init__(self, netns, port, name):
-        self.name, self.peers = name.encode(), []
-        self.tcp, self.udp = netns.listen(port), netns.udp(port)
-        self.tcp.settimeout(0.2)
-        self.udp.settimeout(0.2)
-        self.stop = False
-        self.threads = [threading.Thread(target=t, daemon=True)
-                        for t in (self.accept, self.receive)]
-        for thread in self.threads:
-            thread.start()
-
-    def accept(self):
-        held = []
-        while not self.stop:
-            try:
-                sock, who = self.tcp.accept()
-            except TimeoutError:
-                continue
-            self.peers.append(who)
-            threading.Thread(target=self.talk, args=(sock,),
-                             daemon=True).start()
-            held.append(sock)
-
-    def talk(self, sock):
-        try:
-            sock.sendall(self.name + b" ")
-            while data := sock.recv(65536):
-                sock.sendall(data)
-        except OSError:
-            pass
-
-    def receive(self):
-        while not self.stop:
-            try:
-                data, who = self.udp.recvfrom(65536)
-            except TimeoutError:
-                continue
-            self.peers.append(who)
-            self.udp.sendto(self.name + b" " + data, who)
-
-
-TOTAL_RETRANS = 100  # in struct tcp_info
-
-
-def ask(netns, addr, port, proto="tcp", data=b"x", bind=None, seconds=5):
-    """Who answers, "" when nobody does."""
-    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
-    kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
-    with netns.open(family, kind) as sock:
-        sock.settimeout(seconds)
-        if bind:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("", bind))
-        try:
-            sock.connect((addr, port))
-            ask.again = proto == "tcp" and struct.unpack_from(
-                "I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104),
-                TOTAL_RETRANS)[0]
-            sock.sendall(data)
-            got = b""
-            while len(got.partition(b" ")[2]) < len(data):
-                more = sock.recv(65536)
-                if not more:
-                    return ""
-                got += more
-                if proto == "udp":
-                    break
-        except (TimeoutError, ConnectionError, OSError):
-            return ""
-        name, _, rest = got.partition(b" ")
-        assert rest == data, f"the echo: {len(rest)} bytes of {len(data)}"
-        return name.decode()
-
 
 echoes = [Echo(pod.ns, 8080, f"b{i}") for i, pod in enumerate(ends)]
 Echo(client.ns, 8080, "c")
@@ -196,13 +125,6 @@ def cut():
         equal(sock.recv(100), b"b0 ", "who")
         socks.append(sock)
 
-    def alive(sock, seconds=5):
-        sock.settimeout(seconds)
-        try:
-            sock.sendall(b"x")
-            return sock.recv(100) == b"x"
-        except TimeoutError:
-            return False
     equal([alive(s) for s in socks], [True, True], "at first")
     put(22, ends[1].ips)
     wait_for("the other", lambda: ask(client.ns, vips(22)[0], 80) == "b1")
@@ -212,7 +134,9 @@ def cut():
     wait_for("the policy", lambda: node.ask("policy", "list"))
     equal([alive(s) for s in socks], [True, True], "a policy that allows")
     node.put("p.json", netpol("s/p", {"app": "b"}, ingress=[]))
-    wait_for("cut", lambda: not any([alive(s, 1) for s in socks]))
+    for sock in socks:
+        sock.settimeout(1)
+    wait_for("cut", lambda: not any([alive(s) for s in socks]))
     node.remove("p.json")
     wait_for("no policy", lambda: not node.ask("policy", "list"))
     for sock in socks:
@@ -329,10 +253,8 @@ def update():
         if pause > 0:
             time.sleep(pause)
         vip = vips(34)[asked[0] & 1]
-        sent = time.monotonic()
-        if not ask(client.ns, vip, 80) or (
-                time.monotonic() - sent > 1 and ask.again):
-            failed.append(asked[0])  # also what took a second SYN
+        if not answered_at_once(vip):
+            failed.append(asked[0])
         asked[0] += 1
     seconds = time.monotonic() - begun
     stop.set()
