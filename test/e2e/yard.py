@@ -130,15 +130,15 @@ def evidence(cluster):
 
 def deploy(cluster):
     """Stile, where it is the plugin: (when, how everything was before)."""
-    deployed = time.time()
     if cluster.settings["plugin"] != "stile":
-        return deployed, {}
+        return time.time(), {}
     # What the controllers bring to every namespace is no part of what we install.
     cluster.wait("the controllers are at work", lambda: all(
         cluster.kube.find(kind, "kube-system", name) for kind, name in (
             ("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"))))
     before = {n.name: snapshot.take(n.argv()) for n in cluster.nodes}
     before["cluster"] = snapshot.cluster(cluster.kube)
+    deployed = time.time()
     stile_deploy(cluster)
     return deployed, before
 
