@@ -102,6 +102,36 @@ static json_t *backend_json(const struct frontend *f, size_t at,
 		who->endpoint != 0);
 }
 
+static int service_compare(const struct frontend *a, const struct frontend *b)
+{
+	const int cmp = strcmp(a->service->ns, b->service->ns);
+
+	return cmp ? cmp : strcmp(a->service->name, b->service->name);
+}
+
+static bool same_backends(const struct frontend *a, const struct frontend *b)
+{
+	if (strcmp(a->port_name, b->port_name) || a->n != b->n ||
+	    a->key.proto != b->key.proto ||
+	    addr_family(&a->key.vip) != addr_family(&b->key.vip))
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->backend[i].port != b->backend[i].port ||
+		    addr_compare(&a->backend[i].addr, &b->backend[i].addr))
+			return false;
+	return true;
+}
+
+/* By another address of the same service, which stands before it? */
+static bool is_told(const struct services_want *want, size_t at)
+{
+	for (size_t i = at;
+	     i && !service_compare(&want->item[i - 1], &want->item[at]); i--)
+		if (same_backends(&want->item[i - 1], &want->item[at]))
+			return true;
+	return false;
+}
+
 /* The next backends, named with one walk over the pods. */
 static void backends_fill(struct listing *list)
 {
@@ -112,7 +142,8 @@ static void backends_fill(struct listing *list)
 	while (n < CHUNK && list->at < list->want.n) {
 		const struct frontend *f = &list->want.item[list->at];
 
-		if (list->backend >= f->n) {
+		if (list->backend >= f->n ||
+		    (!list->backend && is_told(&list->want, list->at))) {
 			list->at++;
 			list->backend = 0;
 			continue;
@@ -152,10 +183,8 @@ static bool listing_next(struct pieces *pieces, json_t **ret)
 static int by_name(const void *a, const void *b)
 {
 	const struct frontend *x = a, *y = b;
-	int cmp = strcmp(x->service->ns, y->service->ns);
+	const int cmp = service_compare(x, y);
 
-	if (!cmp)
-		cmp = strcmp(x->service->name, y->service->name);
 	return cmp ? cmp : service_key_compare(&x->key, &y->key);
 }
 

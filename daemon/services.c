@@ -201,14 +201,19 @@ static json_t *problem_json(const char *object, const char *error)
 	return json_pack("{s:s, s:s}", "object", object, "error", error);
 }
 
+/* Each once: a node port that is another's is so in each family. */
 static json_t *problems_of(const struct services_want *want)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < want->n_problems; i++)
-		(void)json_array_append_new(
-			list, problem_json(want->problem[i].object,
-		                           want->problem[i].error));
+	for (size_t i = 0; i < want->n_problems; i++) {
+		json_t *problem = problem_json(want->problem[i].object,
+		                               want->problem[i].error);
+
+		if (!problem_in(list, problem))
+			(void)json_array_append(list, problem);
+		json_decref(problem);
+	}
 	return list;
 }
 

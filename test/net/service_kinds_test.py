@@ -173,6 +173,9 @@ def conflict():
     said = wait_for("the problem", problems)
     equal(list(said), ["Service/s/z"], "who is in the wrong")
     assert "30025" in said["Service/s/z"], said
+    equal(len(node.ask("status")["problems"]), 1, "of both families, said once")
+    rows = [str(b) for b in node.ask("backend", "list")]
+    equal(len(rows), len(set(rows)), "backends are listed once, by whatever address")
     expect(far, [(a, 30025) for a in NODES], "b0", ["tcp"])
     expect(c.ns, [(a, 80) for a in vips(26)], "b1", ["tcp"])
     claim(27, "a", pods[2])
