@@ -496,13 +496,13 @@ static const char *key_text(struct make *m, const struct frontend *f)
 /* One owner a key, and no more than the maps hold. */
 static int items_keep(struct make *m)
 {
-	struct services_want *want = &m->want;
+	struct frontend *const item = m->want.item;
 	size_t n = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < want->n && !r; i++) {
-		const struct frontend *f = &want->item[i];
-		const struct frontend *last = n ? &want->item[n - 1] : NULL;
+	for (size_t i = 0; i < m->want.n && !r; i++) {
+		const struct frontend *f = &item[i];
+		const struct frontend *last = n ? &item[n - 1] : NULL;
 
 		if (last && !service_key_compare(&last->key, &f->key)) {
 			if (last->service != f->service)
@@ -529,9 +529,9 @@ static int items_keep(struct make *m)
 			continue;
 		}
 		m->n_backends += f->n;
-		want->item[n++] = *f;
+		item[n++] = *f;
 	}
-	want->n = n;
+	m->want.n = n;
 	return r;
 }
 
